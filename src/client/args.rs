@@ -1,0 +1,73 @@
+//! The command line of the client.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::{duration, protocol};
+
+/// A chat client for the terminal
+///
+/// Each line typed is a message; `quit`, `exit` or the end of input leaves. Messages are printed on
+/// stdout, one a line; failures are one line on stderr.
+///
+/// Exit codes: 0 left as asked, 1 another failure, 2 wrong arguments, 3 connection refused, 4 timed
+/// out, 5 reset by peer, 6 no such host, 7 the server closed the connection, 8 the server refused
+/// the name.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "chat-client", version)]
+pub struct Args {
+    /// Name or address of the server's host
+    pub host: String,
+
+    /// Port of the server
+    #[arg(long, default_value_t = protocol::PORT)]
+    pub port: u16,
+
+    /// Answers the server's request for a name; without it the first line typed does
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// How a message ends on the wire
+    #[arg(long, value_enum, default_value_t = Ending::Line)]
+    pub framing: Ending,
+
+    /// How long to try to connect
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    pub timeout: Duration,
+
+    /// With --name: how long what is typed is held back for a server that has not asked for a name
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
+    pub name_wait: Duration,
+
+    /// How long the server may take to close after `quit`
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse)]
+    pub leave_wait: Duration,
+
+    /// Bytes from the server without a line end are shown after this time
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration::parse)]
+    pub quiet: Duration,
+
+    /// With bare framing: the pause between two messages, which keeps them apart
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration::parse)]
+    pub pause: Duration,
+}
+
+/// How a message ends on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Ending {
+    /// Each message is a line, ended by LF.
+    Line,
+    /// Each message is one bare send, ended by nothing.
+    Bare,
+}
+
+impl Ending {
+    /// What goes over the wire for `message`.
+    pub fn encode(self, message: &str) -> String {
+        match self {
+            Self::Line => format!("{message}\n"),
+            Self::Bare => message.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! How a talk can end, each with its exit code.
+
+use std::io;
+use std::process::{ExitCode, Termination};
+
+/// The exit codes of the client. 2, wrong arguments, is clap's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// The user left: `quit`, `exit` or the end of input.
+    Left = 0,
+    /// A failure without a code of its own.
+    Failed = 1,
+    /// Nobody listens on that port.
+    Refused = 3,
+    /// No answer in time, when connecting or later.
+    TimedOut = 4,
+    /// The peer reset the connection.
+    Reset = 5,
+    /// The host's name does not resolve.
+    NoSuchHost = 6,
+    /// The server closed the connection, unasked.
+    ServerClosed = 7,
+    /// The server refused the name, and there is nobody at a terminal to ask for another.
+    NameRefused = 8,
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        (self as u8).into()
+    }
+}
+
+/// A talk that did not end as asked: a line for stderr, and the code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// Operation, object and cause.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of `operation` (such as `failed to connect to HOST`), named after its cause.
+    pub fn of(operation: &str, error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let (exit, cause) = match error.kind() {
+            Kind::ConnectionRefused => (Exit::Refused, "connection refused".to_owned()),
+            Kind::TimedOut => (Exit::TimedOut, "timed out".to_owned()),
+            // A pipe breaks when a reset came before the write.
+            Kind::ConnectionReset | Kind::BrokenPipe => (Exit::Reset, "reset by peer".to_owned()),
+            _ => (Exit::Failed, error.to_string()),
+        };
+        Self {
+            exit,
+            message: format!("{operation}: {cause}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_has_its_own_code_and_words() {
+        for (kind, exit, words) in [
+            (
+                io::ErrorKind::ConnectionRefused,
+                Exit::Refused,
+                "connection refused",
+            ),
+            (io::ErrorKind::TimedOut, Exit::TimedOut, "timed out"),
+            (io::ErrorKind::ConnectionReset, Exit::Reset, "reset by peer"),
+            (io::ErrorKind::BrokenPipe, Exit::Reset, "reset by peer"),
+            (
+                io::ErrorKind::NetworkUnreachable,
+                Exit::Failed,
+                "unreachable",
+            ),
+        ] {
+            let failure = Failure::of("failed to connect to hub", &kind.into());
+            assert_eq!(failure.exit, exit);
+            assert!(failure.message.starts_with("failed to connect to hub: "));
+            assert!(failure.message.contains(words), "{failure}");
+        }
+    }
+}

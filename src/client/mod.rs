@@ -1,0 +1,23 @@
+//! The terminal client.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`args`] | the command line |
+//! | [`exit`] | how a talk can end, each with its exit code |
+//! | [`connect`] | from a host's name to a connection |
+//! | [`naming`] | when the server has asked for a name, and when the user may speak |
+//! | [`screen`] | lines to a terminal or a pipe |
+//! | [`input`] | lines from a terminal or a pipe |
+//! | [`talk`] | sends and receives at once, until one side leaves |
+
+pub mod args;
+pub mod connect;
+pub mod exit;
+pub mod input;
+pub mod naming;
+pub mod screen;
+pub mod talk;
+
+pub use args::{Args, Ending};
+pub use exit::{Exit, Failure};
+pub use talk::main;

@@ -1,0 +1,243 @@
+//! Sends and receives at once, until one side leaves.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::args::{Args, Ending};
+use super::connect::connect;
+use super::exit::{Exit, Failure};
+use super::input::{self, Terminal};
+use super::naming::{Naming, Step};
+use crate::link::{Event, Framing, Incoming, Outgoing};
+use crate::protocol;
+use crate::text;
+
+/// The longest line of a server that is shown, in bytes.
+const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// How long the rest of a character cut in two is waited for.
+const TAIL_WAIT: Duration = Duration::from_secs(2);
+
+/// How long, the client's own FIN sent, the server's is waited for.
+const PEER_FIN_WAIT: Duration = Duration::from_secs(1);
+
+/// Runs the client and prints the line on stderr that a failure deserves.
+pub fn main(args: Args) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Failure::of("failed to start", &error)),
+    };
+    let ended = runtime.block_on(run(args));
+    // A name look-up that is still waiting must not hold up the end.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => Exit::Left,
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn fail(failure: &Failure) -> Exit {
+    // Without a stderr the exit code has to do.
+    let _ = writeln!(io::stderr(), "chat-client: {failure}");
+    failure.exit
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
+    let stream = connect(&args.host, args.port, args.timeout).await?;
+    let peer = format!(
+        "{} port {}",
+        text::harmless(args.host.as_bytes()),
+        args.port
+    );
+    let Terminal {
+        lines,
+        screen,
+        interactive,
+        mode,
+    } = input::open().map_err(|e| Failure::of("failed to start", &e))?;
+    let mut talk = Talk::new(stream, args, peer, interactive, lines);
+    let ended = talk.run(&screen).await;
+    // Gone with its connection and input, so that neither holds up the last lines.
+    drop(talk);
+    screen.finish();
+    drop(mode);
+    ended
+}
+
+/// One talk with a server.
+struct Talk {
+    args: Args,
+    peer: String,
+    interactive: bool,
+    input: mpsc::Receiver<String>,
+    incoming: Incoming<OwnedReadHalf>,
+    outgoing: Outgoing<OwnedWriteHalf>,
+    naming: Naming,
+    naming_deadline: Instant,
+    /// When the next message may be sent.
+    send_from: Instant,
+    /// Until when the server may close; set once the user has left.
+    leaving: Option<Instant>,
+    /// Why the talk failed although the client leaves politely.
+    failure: Option<Failure>,
+    last_line: String,
+}
+
+impl Talk {
+    fn new(
+        stream: TcpStream,
+        args: Args,
+        peer: String,
+        interactive: bool,
+        input: mpsc::Receiver<String>,
+    ) -> Self {
+        let (read, write) = stream.into_split();
+        let framing = Framing {
+            max_bytes: MAX_LINE_BYTES,
+            quiet: args.quiet,
+            tail_wait: TAIL_WAIT,
+        };
+        let now = Instant::now();
+        Self {
+            naming: Naming::new(args.name.is_some()),
+            naming_deadline: now + args.name_wait,
+            send_from: now,
+            leaving: None,
+            failure: None,
+            last_line: String::new(),
+            incoming: Incoming::new(read, framing),
+            outgoing: Outgoing::new(write),
+            args,
+            peer,
+            interactive,
+            input,
+        }
+    }
+
+    async fn run(&mut self, screen: &super::screen::Screen) -> Result<(), Failure> {
+        let mut seen = true;
+        loop {
+            let may_type = self.leaving.is_none()
+                && !self.naming.holds()
+                && match self.args.framing {
+                    Ending::Line => self.outgoing.has_room(),
+                    Ending::Bare => self.outgoing.is_empty(),
+                };
+            let send_from = self.send_from;
+            let unsent = !self.outgoing.is_empty();
+            let Self {
+                incoming,
+                outgoing,
+                input,
+                ..
+            } = self;
+            let received = async {
+                let permit = if seen { screen.room().await } else { None };
+                (incoming.next().await, permit)
+            };
+            let typed = async {
+                sleep_until(send_from).await;
+                input.recv().await
+            };
+            tokio::select! {
+                biased;
+                (event, permit) = received => {
+                    let text = match event {
+                        Event::Message(text) => text,
+                        Event::TooLong => "* a line too long to show was left out".to_owned(),
+                        Event::Finished => return self.server_closed(),
+                        Event::Failed(error) => return Err(self.broken(&error)),
+                    };
+                    self.hear(&text);
+                    // Without a stdout the talk goes on unseen.
+                    seen = permit.map(|permit| permit.send(text)).is_some();
+                }
+                sent = outgoing.flush(), if unsent => if let Err(error) = sent {
+                    return Err(self.broken(&error));
+                },
+                line = typed, if may_type => self.type_line(line),
+                () = sleep_until(self.naming_deadline), if self.naming.holds() => self.naming.give_up(),
+                () = sleep_until(self.leaving.unwrap_or(send_from)), if self.leaving.is_some() => {
+                    // The server does not know the word, or is silent: the client closes first.
+                    let now = Instant::now();
+                    self.outgoing.finish(now).await;
+                    self.incoming.discard_until(now + PEER_FIN_WAIT).await;
+                    return self.failure.take().map_or(Ok(()), Err);
+                }
+            }
+        }
+    }
+
+    /// Takes note of a line of the server, and answers its request for a name.
+    fn hear(&mut self, line: &str) {
+        match self.naming.hear(line) {
+            Step::SendName => {
+                self.naming_deadline = Instant::now() + self.args.name_wait;
+                // A line end in the name would make it two messages.
+                let name = self.args.name.as_deref().unwrap_or_default();
+                let name = text::harmless(name.as_bytes());
+                self.send(&name);
+            }
+            Step::Refused if !self.interactive => {
+                let reason = self.last_line.trim_start_matches("* ");
+                self.failure = Some(Failure {
+                    exit: Exit::NameRefused,
+                    message: format!("{} refused the name: {reason}", self.peer),
+                });
+                self.leave();
+            }
+            Step::Refused | Step::Nothing => {}
+        }
+        line.clone_into(&mut self.last_line);
+    }
+
+    /// Sends a line of the user, or leaves at the end of input.
+    fn type_line(&mut self, line: Option<String>) {
+        match line {
+            None => self.leave(),
+            Some(line) if protocol::is_quit(&line) => self.leave(),
+            Some(line) if line.trim().is_empty() => {}
+            Some(line) => self.send(&line),
+        }
+    }
+
+    fn leave(&mut self) {
+        self.send(protocol::QUIT);
+        self.leaving = Some(Instant::now() + self.args.leave_wait);
+    }
+
+    fn send(&mut self, message: &str) {
+        self.outgoing.push(&self.args.framing.encode(message));
+        if self.args.framing == Ending::Bare {
+            self.send_from = Instant::now() + self.args.pause;
+        }
+    }
+
+    fn server_closed(&mut self) -> Result<(), Failure> {
+        if let Some(error) = self.outgoing.take_error() {
+            return Err(self.broken(&error));
+        }
+        match self.failure.take() {
+            Some(failure) => Err(failure),
+            None if self.leaving.is_some() => Ok(()),
+            None => Err(Failure {
+                exit: Exit::ServerClosed,
+                message: format!("the server at {} closed the connection", self.peer),
+            }),
+        }
+    }
+
+    fn broken(&mut self, error: &io::Error) -> Failure {
+        self.failure
+            .take()
+            .unwrap_or_else(|| Failure::of(&format!("connection to {} lost", self.peer), error))
+    }
+}

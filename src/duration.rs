@@ -1,0 +1,40 @@
+//! Durations on the command line: a number with its unit.
+
+use std::time::Duration;
+
+/// Reads `300ms`, `2s` or `1m`.
+///
+/// # Errors
+/// A sentence fragment with the value and the form wanted.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let wrong =
+        || format!("`{text}` is not a duration: write a number and ms, s or m, such as 300ms");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(digits);
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number.into())),
+        "s" => Ok(Duration::from_secs(number.into())),
+        "m" => Ok(Duration::from_secs(u64::from(number) * 60)),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_and_a_unit_make_a_duration() {
+        assert_eq!(parse("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(parse("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(parse("1m"), Ok(Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn anything_else_is_named() {
+        for text in ["", "5", "ms", "-1s", "1h", "5 s", "99999999999s", "1.5s"] {
+            assert!(parse(text).unwrap_err().contains(&format!("`{text}`")));
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The chat programs: a server for a room or for one client at a time, and a terminal client.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`text`] | bytes from outside made harmless for a terminal |
+//! | [`framing`] | bytes into messages: by line end, or by quiet |
+//! | [`protocol`] | the lines that server and client say to each other |
+//! | [`names`] | what a user may be called |
+//! | [`limits`] | every bound of the server, each with its flag |
+//! | [`rate`], [`strikes`] | how fast a member may talk; how many errors a connection may have |
+//! | [`link`] | one connection: messages in, lines out, FIN |
+//! | [`room`] | the members, and how a message reaches them |
+//! | [`session`] | one connection of the room, from greeting to FIN |
+//! | [`one_to_one`] | the operator and one client at a time |
+//! | [`operator`] | the operator's words on stdin, what the operator sees on stdout |
+//! | [`shutdown`] | signals into one clean end |
+//! | [`server`] | accepts, counts and drains connections |
+//! | [`client`] | the terminal client |
+//! | [`duration`] | times on the command line, with their unit |
+//! | [`start`] | what both programs do before they begin: log, runtime, file limit |
+
+pub mod client;
+pub mod duration;
+pub mod framing;
+pub mod limits;
+pub mod link;
+pub mod names;
+pub mod one_to_one;
+pub mod operator;
+pub mod protocol;
+pub mod rate;
+pub mod room;
+pub mod server;
+pub mod session;
+pub mod shutdown;
+pub mod start;
+pub mod strikes;
+pub mod text;

@@ -1,0 +1,204 @@
+//! The operator: words typed on stdin, and what the operator sees on stdout.
+
+use std::io::{self, Read, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc as blocking;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::framing::{Decoder, Frame};
+
+/// What the operator wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// `stop`: in a room no more newcomers; one to one, an end to the present connection.
+    Stop,
+    /// `close`: an end to everything.
+    Close,
+    /// Anything else is said to the client or the room.
+    Say(String),
+}
+
+impl From<String> for Word {
+    fn from(line: String) -> Self {
+        match line.trim() {
+            "stop" => Self::Stop,
+            "close" => Self::Close,
+            _ => Self::Say(line),
+        }
+    }
+}
+
+/// So many words may wait to be acted upon; then stdin is read no further for the moment.
+const WORDS_WAITING: usize = 16;
+
+/// The longest line an operator can type, in bytes.
+const MAX_LINE_BYTES: usize = 4096;
+
+/// Reads words from `input` on a thread of its own (a read of stdin cannot be cancelled).
+///
+/// The channel closes at the end of `input`, and nothing else happens then: a server without a
+/// terminal goes on until it is signalled.
+pub fn words(input: impl Read + Send + 'static) -> mpsc::Receiver<Word> {
+    let (sender, receiver) = mpsc::channel(WORDS_WAITING);
+    std::thread::spawn(move || {
+        // A closed channel means that the server has ended.
+        for_each_line(input, MAX_LINE_BYTES, |line| {
+            sender.blocking_send(line.into()).is_ok()
+        });
+    });
+    receiver
+}
+
+/// Calls `use_line` for each line of `input`, made harmless, until it returns false or the input
+/// ends. A line over `max_bytes` is left out, with a warning.
+pub(crate) fn for_each_line(
+    mut input: impl Read,
+    max_bytes: usize,
+    mut use_line: impl FnMut(String) -> bool,
+) {
+    let mut decoder = Decoder::new(max_bytes);
+    let mut bytes = [0; 4096];
+    let mut ended = false;
+    while !ended {
+        match input.read(&mut bytes) {
+            Ok(n) => {
+                ended = n == 0;
+                decoder.push(&bytes[..n]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                tracing::warn!("failed to read stdin: {error}");
+                ended = true;
+            }
+        }
+        let mut next = || match decoder.take() {
+            None if ended => decoder.flush(),
+            frame => frame,
+        };
+        while let Some(frame) = next() {
+            let go_on = match frame {
+                Frame::Message(line) => use_line(line),
+                Frame::TooLong => {
+                    tracing::warn!("a line over {max_bytes} bytes on stdin was left out");
+                    true
+                }
+            };
+            if !go_on {
+                return;
+            }
+        }
+    }
+}
+
+/// Lines for the operator, printed by a thread of their own: a stdout that nobody reads delays
+/// neither the room nor its end.
+#[derive(Debug, Clone)]
+pub struct Console {
+    lines: blocking::SyncSender<String>,
+    lost: Arc<AtomicU64>,
+}
+
+/// The thread that prints; see [`Printing::finish`].
+#[derive(Debug)]
+pub struct Printing(blocking::Receiver<()>);
+
+/// So many lines may wait to be printed; further ones are counted and left out.
+const LINES_WAITING: usize = 4096;
+
+/// How long the last lines may take at the end of the program.
+const LAST_LINES_WAIT: Duration = Duration::from_millis(200);
+
+impl Console {
+    /// A console that prints on stdout.
+    pub fn stdout() -> (Self, Printing) {
+        let (lines, received) = blocking::sync_channel::<String>(LINES_WAITING);
+        let (done, printed) = blocking::channel();
+        let lost = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&lost);
+        std::thread::spawn(move || {
+            // An error means that nobody can see the lines: they go nowhere from here on.
+            let _ = print_all(&received, &counter);
+            for _unseen in received {}
+            let _ = done.send(());
+        });
+        (Self { lines, lost }, Printing(printed))
+    }
+
+    /// A console of a server without an operator.
+    pub fn none() -> Self {
+        Self {
+            lines: blocking::sync_channel(0).0,
+            lost: Arc::default(),
+        }
+    }
+
+    /// Shows a line, unless too many wait already.
+    pub fn show(&self, line: impl Into<String>) {
+        if self.lines.try_send(line.into()).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Printing {
+    /// Waits a moment for the last lines. Every [`Console`] must be gone by then.
+    pub fn finish(self) {
+        // Past the time, or with the thread gone, there is nothing more to be done for them.
+        let _ = self.0.recv_timeout(LAST_LINES_WAIT);
+    }
+}
+
+fn print_all(lines: &blocking::Receiver<String>, lost: &AtomicU64) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}")?;
+        match lost.swap(0, Ordering::Relaxed) {
+            0 => {}
+            n => writeln!(
+                out,
+                "* {n} lines were not shown: stdout was not read fast enough"
+            )?,
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn words_are_told_from_what_is_said() {
+        let mut words = words(&b"ciao\n\n stop \r\nclose\nclose it\nlast"[..]);
+        let say = |text: &str| Word::Say(text.to_owned());
+        let mut seen = Vec::new();
+        while let Some(word) = words.recv().await {
+            seen.push(word);
+        }
+        assert_eq!(
+            seen,
+            [
+                say("ciao"),
+                Word::Stop,
+                Word::Close,
+                say("close it"),
+                say("last")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_cut_over_reads_is_one_line() {
+        let input = b"on".chain(&b"e\ntw"[..]).chain(&b"o"[..]);
+        let mut lines = Vec::new();
+        for_each_line(input, 100, |line| {
+            lines.push(line);
+            true
+        });
+        assert_eq!(lines, ["one", "two"]);
+    }
+}

@@ -1,0 +1,13 @@
+//! End-to-end tests of the chat programs: the real binaries, over loopback, on ports that the
+//! system chooses. Every wait is for an event and has a bound.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod client;
+mod endings;
+mod framing;
+mod limits;
+mod one_to_one;
+mod room;
+mod support;
+mod terminal;
