@@ -1,0 +1,248 @@
+//! How fast `rig flows` is: `cargo bench -p rig --bench flows`.
+//!
+//! Makes a capture of 200,000 connections of nine packets once, runs the built `rig` on it as a
+//! user would, and prints what each run took. Processor time is what counts on a machine that
+//! others load too; elapsed time stands beside it. Exits with a failure when a run needs more than
+//! the bounds below.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use rig::pcapng::{Interface, InterfaceId, Record, Section, Writer};
+use rig::units::Timestamp;
+use rig::wire::LinkType;
+use rig::wire::synth::Segment;
+
+const CONNECTIONS: u32 = 200_000;
+
+/// Connections that go on at the same time.
+const CONCURRENT: u32 = 1000;
+
+/// Payload of each of the two segments that carry some.
+const PAYLOAD_BYTES: u32 = 57;
+
+/// A run is repeated this often, and the fastest counts.
+const RUNS: usize = 5;
+
+/// What a run may take.
+const MAX_SECONDS: f64 = 1.0;
+const MAX_RSS_BYTES: u64 = 200_000_000;
+
+fn main() -> ExitCode {
+    let capture = Path::new(env!("CARGO_TARGET_TMPDIR")).join("flows-200k.pcapng");
+    if let Err(error) = make_if_missing(&capture) {
+        say(&format!("make {}: {error}", capture.display()));
+        return ExitCode::FAILURE;
+    }
+    let rig = env!("CARGO_BIN_EXE_rig");
+    let filter = "tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0";
+    let path = capture.as_os_str();
+    let runs: [(&str, Command, bool); 3] = [
+        (
+            "rig flows --json",
+            command(rig, &["flows", "--json"], path),
+            true,
+        ),
+        ("rig flows", command(rig, &["flows"], path), true),
+        (
+            "tcpdump flags filter",
+            {
+                let mut tcpdump = command("tcpdump", &["-w", "/dev/null", "-r"], path);
+                tcpdump.arg(filter);
+                tcpdump
+            },
+            false,
+        ),
+    ];
+    let size = std::fs::metadata(&capture).map_or(0, |data| data.len());
+    say(&format!(
+        "{CONNECTIONS} connections, {} packets, {size} bytes",
+        CONNECTIONS * 9
+    ));
+    say("command                 elapsed s  user s  system s  peak RSS MB");
+    let mut within = true;
+    for (name, mut command, bounded) in runs {
+        match fastest(&mut command) {
+            Ok(cost) => {
+                say(&format!(
+                    "{name:<22} {:>10.2} {:>7.2} {:>9.2} {:>12.0}",
+                    cost.elapsed.as_secs_f64(),
+                    cost.user.as_secs_f64(),
+                    cost.system.as_secs_f64(),
+                    mega(cost.peak_rss_bytes),
+                ));
+                let processor = (cost.user + cost.system).as_secs_f64();
+                let holds = processor <= MAX_SECONDS && cost.peak_rss_bytes <= MAX_RSS_BYTES;
+                within &= holds || !bounded;
+            }
+            Err(error) if bounded => {
+                say(&format!("{name:<22} failed: {error}"));
+                within = false;
+            }
+            Err(error) => say(&format!("{name:<22} not measured: {error}")),
+        }
+    }
+    if within {
+        ExitCode::SUCCESS
+    } else {
+        say(&format!(
+            "over the bounds of {MAX_SECONDS} s and {MAX_RSS_BYTES} bytes"
+        ));
+        ExitCode::FAILURE
+    }
+}
+
+fn say(line: &str) {
+    // Nothing is left to do where stdout itself is gone.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown without digits")]
+fn mega(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+fn command(program: &str, arguments: &[&str], capture: &std::ffi::OsStr) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).arg(capture);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// What a run took.
+struct Cost {
+    elapsed: Duration,
+    user: Duration,
+    system: Duration,
+    peak_rss_bytes: u64,
+}
+
+fn fastest(command: &mut Command) -> std::io::Result<Cost> {
+    let mut best: Option<Cost> = None;
+    for _ in 0..RUNS {
+        let cost = run(command)?;
+        let better = |best: &Cost| cost.user + cost.system < best.user + best.system;
+        if best.as_ref().is_none_or(better) {
+            best = Some(cost);
+        }
+    }
+    best.ok_or_else(|| std::io::Error::other("no run"))
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the standard library tells no resource usage of a child"
+)]
+fn run(command: &mut Command) -> std::io::Result<Cost> {
+    let begin = Instant::now();
+    let child = command.spawn()?;
+    let pid = libc::pid_t::try_from(child.id()).map_err(std::io::Error::other)?;
+    let mut status = 0;
+    // SAFETY: `rusage` is plain data for which all zeroes is a valid value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live values of the right types, and the child is ours and is
+    // waited for nowhere else.
+    let waited = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
+    if waited != pid {
+        return Err(std::io::Error::last_os_error());
+    }
+    if status != 0 {
+        return Err(std::io::Error::other(format!("wait status {status}")));
+    }
+    Ok(Cost {
+        elapsed: begin.elapsed(),
+        user: duration(usage.ru_utime),
+        system: duration(usage.ru_stime),
+        // Linux counts it in KiB.
+        peak_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or_default() * 1024,
+    })
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let micros = u64::try_from(time.tv_usec).unwrap_or_default();
+    Duration::from_secs(seconds) + Duration::from_micros(micros)
+}
+
+/// Writes the capture beside its place and moves it there, so that half a file is never used.
+fn make_if_missing(capture: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    if capture.exists() {
+        return Ok(());
+    }
+    let mut unfinished = PathBuf::from(capture);
+    unfinished.set_extension("tmp");
+    let file = BufWriter::new(File::create(&unfinished)?);
+    let mut writer = Writer::new(file, &Section::default())?;
+    let interface = writer.add_interface(&Interface {
+        name: "bench".to_owned(),
+        description: String::new(),
+        link: LinkType::Ethernet,
+        snaplen_bytes: 0,
+    })?;
+    let mut at = 1_700_000_000_000_000_000;
+    for batch in 0..CONNECTIONS / CONCURRENT {
+        for step in 0..STEPS.len() {
+            for within in 0..CONCURRENT {
+                at += 10_000;
+                let number = batch * CONCURRENT + within;
+                write_segment(&mut writer, interface, Timestamp(at), number, step)?;
+            }
+        }
+    }
+    writer.finish()?.flush()?;
+    std::fs::rename(unfinished, capture)?;
+    Ok(())
+}
+
+/// From the initiator, flags, payload, and how far each side has got before: an orderly
+/// connection of nine packets.
+const STEPS: [(bool, u8, bool, u32, u32); 9] = {
+    const L: u32 = PAYLOAD_BYTES;
+    [
+        (true, 0x02, false, 0, 0),
+        (false, 0x12, false, 1, 0),
+        (true, 0x10, false, 1, 1),
+        (true, 0x18, true, 1, 1),
+        (false, 0x18, true, 1 + L, 1),
+        (true, 0x10, false, 1 + L, 1 + L),
+        (true, 0x11, false, 1 + L, 1 + L),
+        (false, 0x11, false, 2 + L, 1 + L),
+        (true, 0x10, false, 2 + L, 2 + L),
+    ]
+};
+
+fn write_segment<W: Write>(
+    writer: &mut Writer<W>,
+    interface: InterfaceId,
+    at: Timestamp,
+    number: u32,
+    step: usize,
+) -> Result<(), rig::pcapng::WriteError> {
+    let (forth, flags, with_payload, orig_at, resp_at) = STEPS[step];
+    let [_, high, middle, low] = number.to_be_bytes();
+    // Every connection has a port of its own, and addresses change every 50,000 ports.
+    let port = u16::try_from(10_000 + number % 50_000).unwrap_or_default();
+    let host = u8::try_from(number / 50_000 % 250).unwrap_or_default();
+    let client = SocketAddr::from(([10, 1, host, 1], port));
+    let server = SocketAddr::from(([10, 2, 0, 1 + low % 8], 15_102));
+    let isn = u32::from_be_bytes([low, middle, high, 0]);
+    let (from, to, seq, ack) = if forth {
+        (client, server, isn.wrapping_add(orig_at), resp_at)
+    } else {
+        (server, client, resp_at, isn.wrapping_add(orig_at))
+    };
+    let payload = [b'x'; PAYLOAD_BYTES as usize];
+    let segment = Segment {
+        seq,
+        ack,
+        flags,
+        payload: if with_payload { &payload } else { &[] },
+        ..Segment::new(from, to)
+    };
+    let bytes = segment.bytes();
+    writer.write(&Record::new(interface, at, &bytes))
+}

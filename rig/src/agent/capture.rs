@@ -1,0 +1,357 @@
+//! The capture of a host: a ring for each interface, a thread that writes what comes out of them
+//! to a file, and the proof that nothing is missing from it.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::socket::{getsockopt, sockopt::SocketError};
+use tokio::sync::{mpsc, oneshot};
+
+use super::interfaces::{Interface, MAX_INTERFACES};
+use super::protocol::InterfaceProof;
+use super::ring::{Frame, Ring, SNAPLEN_BYTES};
+use super::sentinel::{Sentinels, Stage};
+use super::sys;
+use crate::pcapng::{self, Direction, InterfaceId, Record, Section, Statistics, Writer};
+use crate::units::Timestamp;
+use crate::wire::LinkType;
+
+/// How long a sentinel may take from being sent to coming out of its ring. It takes about 5 ms;
+/// the rest is for a machine that is busy with other things.
+const SENTINEL_WITHIN: Duration = Duration::from_secs(3);
+
+/// The longest time for which the reader sleeps while no ring says that it has packets.
+const LOOK_EVERY_MS: u16 = 1000;
+
+/// The largest capture, in bytes of packets. What comes later counts as dropped.
+const MAX_CAPTURE_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// What is gathered before it is written to the file.
+const WRITE_BYTES: usize = 1024 * 1024;
+
+/// A sentinel came out of the ring of this interface, by its place in the list.
+type Seen = (usize, Stage);
+
+/// A capture that records.
+#[derive(Debug)]
+pub(super) struct Capture {
+    interfaces: Vec<Interface>,
+    sentinels: Sentinels,
+    /// What sentinels are sent through: a socket's own packets do not come back to its ring, but
+    /// those of another do.
+    sender: OwnedFd,
+    seen: mpsc::Receiver<Seen>,
+    opened: BTreeSet<usize>,
+    recorder: RecorderThread,
+}
+
+impl Capture {
+    /// Opens a ring on every interface, starts to record into the file at `path`, and proves by a
+    /// sentinel on each that it does. An interface that does not record is an error.
+    pub(super) async fn open(path: &Path, interfaces: Vec<Interface>) -> io::Result<Self> {
+        let sentinels = Sentinels::new();
+        let (report, seen) = mpsc::channel(2 * MAX_INTERFACES);
+        let recorder = Recorder::new(path, &interfaces, sentinels, report)?.start()?;
+        let mut capture = Self {
+            interfaces,
+            sentinels,
+            sender: sys::packet_socket()?,
+            seen,
+            opened: BTreeSet::new(),
+            recorder,
+        };
+        capture.opened = capture.prove(Stage::Opening).await;
+        let missing = (0..capture.interfaces.len()).find(|place| !capture.opened.contains(place));
+        if let Some(place) = missing {
+            return Err(io::Error::other(format!(
+                "the capture on {} does not record: its sentinel was not seen within {}s",
+                capture.interfaces[place].public.label,
+                SENTINEL_WITHIN.as_secs()
+            )));
+        }
+        Ok(capture)
+    }
+
+    /// The interfaces that are recorded.
+    pub(super) fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// Proves that the capture is complete up to now, and closes its file.
+    pub(super) async fn close(mut self) -> io::Result<Vec<InterfaceProof>> {
+        let closed = self.prove(Stage::Closing).await;
+        let counts = self.recorder.finish().await?;
+        let proofs = self.interfaces.into_iter().zip(counts).enumerate();
+        Ok(proofs
+            .map(|(place, (interface, counts))| InterfaceProof {
+                label: interface.public.label,
+                received: counts.received,
+                dropped: counts.dropped,
+                opened: self.opened.contains(&place),
+                closed: closed.contains(&place),
+            })
+            .collect())
+    }
+
+    /// Sends a sentinel out of each interface; gives those on which it was recorded in time.
+    async fn prove(&mut self, stage: Stage) -> BTreeSet<usize> {
+        let mut awaited = BTreeSet::new();
+        for (place, interface) in self.interfaces.iter().enumerate() {
+            let frame = self.sentinels.frame(stage, interface.public.mac);
+            match sys::send_frame(self.sender.as_fd(), interface.index, &frame) {
+                Ok(()) => {
+                    awaited.insert(place);
+                }
+                Err(error) => {
+                    let label = &interface.public.label;
+                    tracing::warn!(interface = label, %error, "the sentinel could not be sent");
+                }
+            }
+        }
+        let mut recorded = BTreeSet::new();
+        let all = async {
+            while recorded != awaited {
+                let Some((place, of)) = self.seen.recv().await else {
+                    break;
+                };
+                if of == stage {
+                    recorded.insert(place);
+                }
+            }
+        };
+        if tokio::time::timeout(SENTINEL_WITHIN, all).await.is_err() {
+            tracing::warn!(?stage, "not every sentinel was recorded in time");
+        }
+        recorded
+    }
+}
+
+/// The thread that records; it ends when this is dropped.
+#[derive(Debug)]
+struct RecorderThread {
+    stop: Arc<EventFd>,
+    result: oneshot::Receiver<io::Result<Vec<Statistics>>>,
+}
+
+impl RecorderThread {
+    /// Ends the recording; gives what each ring counted once the file is complete.
+    async fn finish(mut self) -> io::Result<Vec<Statistics>> {
+        self.stop.write(1)?;
+        (&mut self.result)
+            .await
+            .map_err(|_| io::Error::other("the thread that records panicked"))?
+    }
+}
+
+impl Drop for RecorderThread {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop.write(1) {
+            tracing::warn!(%error, "the thread that records could not be told to end");
+        }
+    }
+}
+
+/// Takes packets from the rings to the file.
+struct Recorder {
+    rings: Vec<Ring>,
+    writer: Writer<BufWriter<File>>,
+    ids: Vec<InterfaceId>,
+    /// Packets of each ring that are not, or not whole, in the file.
+    lost: Vec<u64>,
+    written_bytes: u64,
+    /// Why nothing is written any more.
+    failed: Option<io::Error>,
+    sentinels: Sentinels,
+    report: mpsc::Sender<Seen>,
+}
+
+impl Recorder {
+    fn new(
+        path: &Path,
+        interfaces: &[Interface],
+        sentinels: Sentinels,
+        report: mpsc::Sender<Seen>,
+    ) -> io::Result<Self> {
+        let file = BufWriter::with_capacity(WRITE_BYTES, File::create(path)?);
+        let section = Section {
+            application: concat!("rig ", env!("CARGO_PKG_VERSION")).to_owned(),
+            os: "Linux".to_owned(),
+            ..Section::default()
+        };
+        let mut writer = Writer::new(file, &section).map_err(io::Error::other)?;
+        let mut ids = Vec::with_capacity(interfaces.len());
+        for interface in interfaces {
+            let description = pcapng::Interface {
+                name: interface.public.label.clone(),
+                description: interface.public.name.clone(),
+                link: LinkType::Ethernet,
+                snaplen_bytes: SNAPLEN_BYTES,
+            };
+            ids.push(
+                writer
+                    .add_interface(&description)
+                    .map_err(io::Error::other)?,
+            );
+        }
+        Ok(Self {
+            rings: open_rings(interfaces)?,
+            writer,
+            lost: vec![0; ids.len()],
+            ids,
+            written_bytes: 0,
+            failed: None,
+            sentinels,
+            report,
+        })
+    }
+
+    fn start(self) -> io::Result<RecorderThread> {
+        let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
+        let stopped = Arc::clone(&stop);
+        let (sender, result) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || {
+                let mut recorder = self;
+                let counts = recorder.run(&stopped).and_then(|()| recorder.finish());
+                // The rings are dropped after this: the kernel takes tens of milliseconds to let
+                // go of one. Nobody may be waiting any more.
+                let _ = sender.send(counts);
+            })?;
+        Ok(RecorderThread { stop, result })
+    }
+
+    fn run(&mut self, stop: &EventFd) -> io::Result<()> {
+        loop {
+            let stopped = self.wait(stop)?;
+            for place in 0..self.rings.len() {
+                self.take_from(place);
+            }
+            if stopped {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for packets; gives whether the recording shall end.
+    fn wait(&self, stop: &EventFd) -> io::Result<bool> {
+        let mut fds: Vec<_> = std::iter::once(stop.as_fd())
+            .chain(self.rings.iter().map(Ring::as_fd))
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        match poll(&mut fds, PollTimeout::from(LOOK_EVERY_MS)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for (ring, fd) in self.rings.iter().zip(&fds[1..]) {
+            // An interface that went down leaves an error at its ring, which would wake the poll
+            // again and again until it is read.
+            if fd.revents().is_some_and(|r| r.contains(PollFlags::POLLERR)) {
+                let error = getsockopt(ring, SocketError)?;
+                tracing::warn!(error, "an interface is gone");
+            }
+        }
+        Ok(fds[0].any().unwrap_or(true))
+    }
+
+    /// Writes what is ready in a ring.
+    fn take_from(&mut self, place: usize) {
+        let Self {
+            rings,
+            writer,
+            ids,
+            lost,
+            written_bytes,
+            failed,
+            sentinels,
+            report,
+        } = self;
+        let mut unwritten = 0;
+        let damaged = rings[place].read_ready(|frame| {
+            let stage = sentinels.recognise(frame.data);
+            *written_bytes += frame.data.len() as u64;
+            if failed.is_some() || *written_bytes > MAX_CAPTURE_BYTES {
+                unwritten += 1;
+            } else if let Err(error) = write(writer, ids[place], &frame, stage) {
+                tracing::error!(%error, "nothing more is recorded");
+                *failed = Some(io::Error::other(error));
+            }
+            if let Some(stage) = stage.filter(|_| frame.outgoing) {
+                // Nobody waits for a sentinel any more when the channel is closed or full.
+                let _ = report.try_send((place, stage));
+            }
+        });
+        lost[place] += unwritten + damaged;
+    }
+
+    /// Completes the file.
+    fn finish(&mut self) -> io::Result<Vec<Statistics>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let at = Timestamp::now();
+        let mut all = Vec::with_capacity(self.rings.len());
+        for (place, ring) in self.rings.iter_mut().enumerate() {
+            let (received, dropped) = ring.statistics()?;
+            let statistics = Statistics {
+                received,
+                dropped: dropped + self.lost[place],
+            };
+            self.writer
+                .statistics(self.ids[place], at, &statistics)
+                .map_err(io::Error::other)?;
+            all.push(statistics);
+        }
+        self.writer.flush().map_err(io::Error::other)?;
+        Ok(all)
+    }
+}
+
+/// Opens a ring on each interface, all at the same time: to make one the kernel waits for every
+/// processor to pass a quiet moment, tens of milliseconds, and the waits overlap.
+fn open_rings(interfaces: &[Interface]) -> io::Result<Vec<Ring>> {
+    std::thread::scope(|scope| {
+        let open = |interface: &Interface| {
+            let index = interface.index;
+            scope.spawn(move || Ring::open(index))
+        };
+        let opening: Vec<_> = interfaces.iter().map(open).collect();
+        opening
+            .into_iter()
+            .map(|ring| {
+                ring.join()
+                    .map_err(|_| io::Error::other("a thread that opens a ring panicked"))?
+            })
+            .collect()
+    })
+}
+
+fn write(
+    writer: &mut Writer<BufWriter<File>>,
+    interface: InterfaceId,
+    frame: &Frame<'_>,
+    stage: Option<Stage>,
+) -> Result<(), pcapng::WriteError> {
+    let comments = stage.map(|stage| vec![stage.comment().to_owned()]);
+    writer.write(&Record {
+        interface,
+        at: frame.at,
+        direction: Some(if frame.outgoing {
+            Direction::Outbound
+        } else {
+            Direction::Inbound
+        }),
+        orig_len_bytes: frame.orig_len_bytes,
+        data: Cow::Borrowed(frame.data),
+        comments: comments.map_or(Cow::Borrowed(&[]), Cow::Owned),
+    })
+}

@@ -1,0 +1,29 @@
+//! What runs inside a host: capture, socket tables, signals.
+//!
+//! `rig agent` is the first process of a host's container. It owns the network namespace, so that
+//! the first SYN is never missed and a killed program's FIN or RST is still seen. The controller
+//! speaks to it in JSON lines over its standard input and output ([`protocol`]); end of input is
+//! the agent's end, and with it that of every program of the host.
+//!
+//! docs/agent.md tells what it needs, what it proves and what it can miss.
+
+pub mod protocol;
+
+mod serve;
+
+mod host;
+
+mod interfaces;
+
+mod capture;
+mod ring;
+mod sentinel;
+
+mod owners;
+mod processes;
+mod sockets;
+mod waiting;
+
+mod sys;
+
+pub use serve::{End, serve};

@@ -1,0 +1,438 @@
+//! Which node opened each connection of the host.
+//!
+//! A thread is woken by every SYN that leaves the host, asks the kernel at once which socket sent
+//! it, and then looks which process has that socket open. A socket that is gone by then (its
+//! connection was refused within microseconds, or its process was killed) has no owner.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::sync::Arc;
+
+use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use nix::sys::time::TimeSpec;
+use tokio::sync::oneshot;
+
+use super::processes::Processes;
+use super::protocol::ConnectionOwner;
+use super::{sockets, sys};
+use crate::units::{NodeName, Timestamp};
+
+/// The most connections whose owners are kept: what fits a reply line at 205 bytes each. Later
+/// ones are counted in the log.
+const MAX_OWNERS: usize = 16_384;
+
+/// SYNs whose sockets are looked up before the processes are: sockets go first, processes stay.
+const MAX_BATCH: usize = 256;
+
+/// Bytes of a SYN that are looked at: Ethernet, IPv6 and TCP headers with every option.
+const SNAPLEN_BYTES: usize = 14 + 40 + 60;
+
+/// Room for SYNs that wait for the thread, in bytes of kernel memory (about 800 each).
+const RECEIVE_BUFFER_BYTES: libc::c_int = 4 * 1024 * 1024;
+
+/// The thread that names the owners of connections.
+#[derive(Debug)]
+pub(super) struct OwnerWatch {
+    stop: Arc<EventFd>,
+    result: oneshot::Receiver<Vec<ConnectionOwner>>,
+}
+
+impl OwnerWatch {
+    /// Starts to watch.
+    pub(super) fn start(processes: Processes) -> io::Result<Self> {
+        let socket = syn_socket()?;
+        let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
+        let mut watch = Watch {
+            socket,
+            stop: Arc::clone(&stop),
+            processes,
+            seen: HashSet::new(),
+            owners: Vec::new(),
+            not_kept: 0,
+            known: HashMap::new(),
+        };
+        let (sender, result) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("owners".to_owned())
+            .spawn(move || {
+                watch.run();
+                // The socket is dropped after this: the kernel takes its time to let go of it.
+                // Nobody may be waiting any more.
+                let _ = sender.send(std::mem::take(&mut watch.owners));
+            })?;
+        Ok(Self { stop, result })
+    }
+
+    /// Stops; gives the owner of each connection, in the order of their SYNs.
+    pub(super) async fn finish(self) -> io::Result<Vec<ConnectionOwner>> {
+        self.stop.write(1)?;
+        self.result
+            .await
+            .map_err(|_| io::Error::other("the thread that names owners of connections panicked"))
+    }
+}
+
+/// A socket that receives every SYN that the host sends, and nothing else.
+fn syn_socket() -> io::Result<OwnedFd> {
+    let socket = sys::packet_socket()?;
+    let fd = socket.as_fd();
+    sys::attach_filter(fd, &mut syn_filter())?;
+    sys::set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1)?;
+    sys::set_option(
+        fd,
+        libc::SOL_SOCKET,
+        libc::SO_RCVBUFFORCE,
+        &RECEIVE_BUFFER_BYTES,
+    )?;
+    sys::bind_to_interface(fd, 0)?;
+    Ok(socket)
+}
+
+/// A TCP connection attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Syn {
+    local: SocketAddr,
+    remote: SocketAddr,
+    /// The initial sequence number: the same in a retransmission, another in a new connection.
+    sequence: u32,
+}
+
+struct Watch {
+    socket: OwnedFd,
+    stop: Arc<EventFd>,
+    processes: Processes,
+    seen: HashSet<Syn>,
+    owners: Vec<ConnectionOwner>,
+    not_kept: u64,
+    /// Nodes of sockets, by inode, from the last look at the processes.
+    known: HashMap<u32, NodeName>,
+}
+
+impl Watch {
+    fn run(&mut self) {
+        loop {
+            let mut fds = [
+                PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.stop.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => {
+                    tracing::error!(%error, "owners of connections are no longer looked up");
+                    break;
+                }
+            }
+            let stopped = fds[1].any().unwrap_or(true);
+            while self.name_batch() {}
+            if stopped {
+                break;
+            }
+        }
+        if self.not_kept > 0 {
+            tracing::warn!(
+                connections = self.not_kept,
+                "owners not kept: more than {MAX_OWNERS} connections"
+            );
+        }
+    }
+
+    /// Names the owners of the SYNs that wait, of a bounded number at a time; gives whether more
+    /// may wait.
+    fn name_batch(&mut self) -> bool {
+        let mut batch = Vec::new();
+        let mut more = true;
+        while more && batch.len() < MAX_BATCH {
+            match receive_syn(&self.socket) {
+                Ok(Some((at, syn))) => {
+                    if self.owners.len() + batch.len() >= MAX_OWNERS {
+                        self.not_kept += 1;
+                    } else if self.seen.insert(syn) {
+                        batch.push((at, syn, inode_of(&syn)));
+                    }
+                }
+                // Not a SYN after all: the filter and the parser see malformed packets apart.
+                Ok(None) => {}
+                Err(error) => {
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        tracing::warn!(%error, "a SYN could not be read");
+                    }
+                    more = false;
+                }
+            }
+        }
+        let unknown = |known: &HashMap<u32, NodeName>| {
+            let mut inodes = batch.iter().filter_map(|(_, _, inode)| inode.as_ref());
+            inodes.any(|inode| !known.contains_key(inode))
+        };
+        if unknown(&self.known) {
+            self.known = self.processes.look().socket_owners();
+        }
+        for (at, syn, inode) in batch {
+            self.owners.push(ConnectionOwner {
+                at,
+                local: syn.local,
+                remote: syn.remote,
+                node: inode.and_then(|inode| self.known.get(&inode).cloned()),
+            });
+        }
+        more
+    }
+}
+
+fn inode_of(syn: &Syn) -> Option<u32> {
+    sockets::inode_of(syn.local, syn.remote).unwrap_or_else(|error| {
+        tracing::warn!(%error, local = %syn.local, "the socket of a SYN could not be looked up");
+        None
+    })
+}
+
+/// Takes a SYN from the socket, with the time at which it was sent.
+fn receive_syn(socket: &OwnedFd) -> io::Result<Option<(Timestamp, Syn)>> {
+    let mut bytes = [0; SNAPLEN_BYTES];
+    let mut control = nix::cmsg_space!(TimeSpec);
+    let (length, at) = {
+        let mut buffers = [IoSliceMut::new(&mut bytes)];
+        let message = recvmsg::<()>(
+            socket.as_raw_fd(),
+            &mut buffers,
+            Some(&mut control),
+            MsgFlags::MSG_DONTWAIT,
+        )?;
+        let at = message.cmsgs()?.find_map(|control| match control {
+            ControlMessageOwned::ScmTimestampns(time) => Some(timestamp(time)),
+            _ => None,
+        });
+        (message.bytes, at)
+    };
+    let syn = bytes.get(..length).and_then(parse_syn);
+    Ok(syn.map(|syn| (at.unwrap_or_else(Timestamp::now), syn)))
+}
+
+fn timestamp(time: TimeSpec) -> Timestamp {
+    let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+    let nanoseconds = u64::try_from(time.tv_nsec()).unwrap_or(0);
+    Timestamp(seconds * 1_000_000_000 + nanoseconds)
+}
+
+fn parse_syn(frame: &[u8]) -> Option<Syn> {
+    // A SYN may carry data (RFC 7413), which is cut off here.
+    let packet = LaxSlicedPacket::from_ethernet(frame).ok()?;
+    let TransportSlice::Tcp(tcp) = packet.transport? else {
+        return None;
+    };
+    let (from, to) = match packet.net? {
+        LaxNetSlice::Ipv4(ip) => (
+            ip.header().source_addr().into(),
+            ip.header().destination_addr().into(),
+        ),
+        LaxNetSlice::Ipv6(ip) => (
+            ip.header().source_addr().into(),
+            ip.header().destination_addr().into(),
+        ),
+        LaxNetSlice::Arp(_) => return None,
+    };
+    (tcp.syn() && !tcp.ack()).then(|| Syn {
+        local: SocketAddr::new(from, tcp.source_port()),
+        remote: SocketAddr::new(to, tcp.destination_port()),
+        sequence: tcp.sequence_number(),
+    })
+}
+
+/// An instruction of the filter, with the places of other instructions to go on at.
+#[derive(Debug, Clone, Copy)]
+enum Instruction {
+    Do(u32, u32),
+    If(u32, u32, usize, usize),
+}
+
+/// The classic BPF program (Documentation/networking/filter.rst) that accepts TCP segments with SYN
+/// and without ACK that this host sends, over IPv4 and over IPv6 without extension headers.
+fn syn_filter() -> Vec<libc::sock_filter> {
+    use Instruction::{Do, If};
+    use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JEQ, BPF_JMP};
+    use libc::{BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET};
+    // Places in a frame, in bytes.
+    const ETHERTYPE: u32 = 12;
+    const IP: u32 = 14;
+    const IPV4_FRAGMENT: u32 = IP + 6;
+    const IPV4_PROTOCOL: u32 = IP + 9;
+    const IPV6_NEXT_HEADER: u32 = IP + 6;
+    const IPV6_HEADER_BYTES: u32 = 40;
+    const TCP_FLAGS: u32 = 13;
+    // Values.
+    const OUTGOING: u32 = libc::PACKET_OUTGOING as u32;
+    const IPV4: u32 = libc::ETH_P_IP.cast_unsigned();
+    const IPV6: u32 = libc::ETH_P_IPV6.cast_unsigned();
+    const TCP: u32 = libc::IPPROTO_TCP.cast_unsigned();
+    const OFFSET_OF_FRAGMENT: u32 = 0x1fff;
+    const SYN: u32 = 0x02;
+    const SYN_AND_ACK: u32 = 0x12;
+    // Places in the program.
+    const IS_IPV6: usize = 10;
+    const LOOK_AT_FLAGS: usize = 14;
+    const REJECT: usize = 17;
+    const ACCEPT: usize = 18;
+
+    let packet_type = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
+    let equal = BPF_JMP | BPF_JEQ | BPF_K;
+    let any_bit = BPF_JMP | BPF_JSET | BPF_K;
+    let program = [
+        Do(BPF_LD | BPF_B | BPF_ABS, packet_type),
+        If(equal, OUTGOING, 2, REJECT),
+        Do(BPF_LD | BPF_H | BPF_ABS, ETHERTYPE),
+        If(equal, IPV4, 4, IS_IPV6),
+        Do(BPF_LD | BPF_B | BPF_ABS, IPV4_PROTOCOL),
+        If(equal, TCP, 6, REJECT),
+        Do(BPF_LD | BPF_H | BPF_ABS, IPV4_FRAGMENT),
+        If(any_bit, OFFSET_OF_FRAGMENT, REJECT, 8),
+        // The length of the IPv4 header goes to the index register.
+        Do(BPF_LDX | BPF_B | BPF_MSH, IP),
+        If(equal, TCP, LOOK_AT_FLAGS, LOOK_AT_FLAGS),
+        If(equal, IPV6, 11, REJECT),
+        Do(BPF_LD | BPF_B | BPF_ABS, IPV6_NEXT_HEADER),
+        If(equal, TCP, 13, REJECT),
+        Do(BPF_LDX | BPF_IMM, IPV6_HEADER_BYTES),
+        Do(BPF_LD | BPF_B | BPF_IND, IP + TCP_FLAGS),
+        Do(BPF_ALU | BPF_AND | BPF_K, SYN_AND_ACK),
+        If(equal, SYN, ACCEPT, REJECT),
+        Do(BPF_RET | BPF_K, 0),
+        Do(BPF_RET | BPF_K, u32::MAX),
+    ];
+    let relative = |place: usize, to: usize| u8::try_from(to - place - 1).unwrap_or(u8::MAX);
+    let encode = |(place, instruction): (usize, &Instruction)| match *instruction {
+        Do(code, k) => filter_instruction(code, k, 0, 0),
+        If(code, k, yes, no) => {
+            filter_instruction(code, k, relative(place, yes), relative(place, no))
+        }
+    };
+    program.iter().enumerate().map(encode).collect()
+}
+
+fn filter_instruction(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    // Every code of classic BPF fits 16 bits.
+    let code = u16::try_from(code).unwrap_or(u16::MAX);
+    libc::sock_filter { code, jt, jf, k }
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::PacketBuilder;
+
+    use super::*;
+
+    /// What the kernel would do with the filter, for the instructions that it uses.
+    fn accepts(outgoing: bool, frame: &[u8]) -> bool {
+        let program = syn_filter();
+        let (mut a, mut x, mut at) = (0u32, 0u32, 0);
+        let byte = |i: u32| frame.get(i as usize).map(|&b| u32::from(b));
+        loop {
+            let i = &program[at];
+            at += 1;
+            let read = match i.code {
+                0x30 if i.k == 0xffff_f004 => Some(if outgoing { 4 } else { 0 }),
+                0x30 => byte(i.k),
+                0x28 => byte(i.k).zip(byte(i.k + 1)).map(|(h, l)| h << 8 | l),
+                0x50 => byte(i.k + x),
+                0xb1 => byte(i.k).map(|b| (b & 0xf) * 4),
+                _ => Some(0),
+            };
+            let Some(read) = read else {
+                return false;
+            };
+            match i.code {
+                0x30 | 0x28 | 0x50 => a = read,
+                0xb1 => x = read,
+                0x01 => x = i.k,
+                0x54 => a &= i.k,
+                0x15 => at += usize::from(if a == i.k { i.jt } else { i.jf }),
+                0x45 => at += usize::from(if a & i.k != 0 { i.jt } else { i.jf }),
+                0x06 => return i.k != 0,
+                code => panic!("{code:#x}"),
+            }
+        }
+    }
+
+    fn frame(v6: bool, options: &[u8], flags: &str, payload: &[u8]) -> Vec<u8> {
+        let ethernet = PacketBuilder::ethernet2([1; 6], [2; 6]);
+        let ip = if v6 {
+            ethernet.ipv6([1; 16], [2; 16], 64)
+        } else {
+            let mut header = etherparse::Ipv4Header::new(
+                0,
+                64,
+                etherparse::IpNumber::TCP,
+                [10, 0, 0, 1],
+                [10, 0, 0, 2],
+            )
+            .unwrap();
+            header.options = options.try_into().unwrap();
+            ethernet.ip(etherparse::IpHeaders::Ipv4(
+                header,
+                etherparse::Ipv4Extensions::default(),
+            ))
+        };
+        let mut tcp = ip.tcp(40_000, 15_102, 77, 64_240);
+        if flags.contains('S') {
+            tcp = tcp.syn();
+        }
+        if flags.contains('A') {
+            tcp = tcp.ack(5);
+        }
+        if flags.contains('P') {
+            tcp = tcp.psh();
+        }
+        let mut bytes = Vec::new();
+        tcp.write(&mut bytes, payload).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn the_filter_takes_outgoing_connection_attempts_only() {
+        for v6 in [false, true] {
+            for (flags, attempt) in [
+                ("S", true),
+                ("SP", true),
+                ("SA", false),
+                ("A", false),
+                ("", false),
+            ] {
+                let frame = frame(v6, &[], flags, b"");
+                assert_eq!(accepts(true, &frame), attempt, "{v6} {flags}");
+                assert!(!accepts(false, &frame), "{v6} {flags} incoming");
+                assert_eq!(parse_syn(&frame).is_some(), attempt, "{v6} {flags} parsed");
+            }
+        }
+        assert!(accepts(true, &frame(false, &[1; 8], "S", b"")));
+        let mut fragment = frame(false, &[], "S", b"");
+        fragment[21] = 7;
+        assert!(!accepts(true, &fragment));
+        let mut udp = frame(false, &[], "S", b"");
+        udp[23] = 17;
+        assert!(!accepts(true, &udp));
+        assert!(!accepts(true, &[0; 20]));
+    }
+
+    #[test]
+    fn the_kernel_accepts_the_filter() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        sys::attach_filter(socket.as_fd(), &mut syn_filter()).unwrap();
+    }
+
+    #[test]
+    fn a_cut_syn_with_data_is_read() {
+        let frame = frame(false, &[], "S", &[7; 400]);
+        let syn = parse_syn(&frame[..SNAPLEN_BYTES]).unwrap();
+        let expected = Syn {
+            local: "10.0.0.1:40000".parse().unwrap(),
+            remote: "10.0.0.2:15102".parse().unwrap(),
+            sequence: 77,
+        };
+        assert_eq!(syn, expected);
+    }
+}

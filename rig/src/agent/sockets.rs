@@ -1,0 +1,301 @@
+//! The socket tables of the host, asked of the kernel over netlink (`sock_diag(7)`).
+//!
+//! `/proc/net/tcp` would not do: it shows the namespace of the process that reads it only where
+//! `/proc` was mounted there, has no exact lookup, and is slow to walk.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP};
+use netlink_packet_sock_diag::inet::{
+    ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags,
+};
+use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
+
+use super::processes::Snapshot;
+use super::protocol::SocketRow;
+
+/// The most rows of a socket table: what fits a reply line at 260 bytes a row.
+pub(super) const MAX_SOCKET_ROWS: usize = 15_000;
+
+/// Room for one datagram of the kernel's answer; it fills at most 32 KiB of a reader's buffer.
+const DATAGRAM_BYTES: usize = 64 * 1024;
+
+/// A cookie that matches any socket (`INET_DIAG_NOCOOKIE`).
+const ANY_COOKIE: [u8; 8] = [0xff; 8];
+
+/// A TCP or UDP socket as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KernelSocket {
+    pub(super) udp: bool,
+    /// The kernel's number of the state (`include/net/tcp_states.h`).
+    pub(super) state: u8,
+    pub(super) recv_q: u32,
+    pub(super) send_q: u32,
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    /// Zero where no process can have it open: not yet accepted, or closed by its program.
+    pub(super) inode: u32,
+}
+
+/// The TCP sockets in these states.
+pub(super) fn tcp(states: &StateFlags) -> io::Result<Vec<KernelSocket>> {
+    let mut found = dump(AF_INET, IPPROTO_TCP, states)?;
+    found.extend(dump(AF_INET6, IPPROTO_TCP, states)?);
+    Ok(found)
+}
+
+/// The inode of the TCP socket of exactly this connection.
+pub(super) fn inode_of(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
+    let request = InetRequest {
+        family: if local.is_ipv4() { AF_INET } else { AF_INET6 },
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::all(),
+        socket_id: SocketId {
+            source_port: local.port(),
+            destination_port: remote.port(),
+            source_address: local.ip(),
+            destination_address: remote.ip(),
+            interface_id: 0,
+            cookie: ANY_COOKIE,
+        },
+    };
+    let found = match ask(request, NLM_F_REQUEST, 1) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+        answer => answer?,
+    };
+    // Where there is no such connection the kernel names the socket that listens on the port.
+    Ok(found
+        .into_iter()
+        .find(|socket| socket.remote.port() == remote.port() && socket.inode != 0)
+        .map(|socket| socket.inode))
+}
+
+/// Every TCP and UDP socket of the host, listening ones first, then by local port.
+pub(super) fn table(processes: &Snapshot<'_>) -> io::Result<Vec<SocketRow>> {
+    let all = StateFlags::all();
+    let mut sockets = tcp(&all)?;
+    sockets.extend(dump(AF_INET, IPPROTO_UDP, &all)?);
+    sockets.extend(dump(AF_INET6, IPPROTO_UDP, &all)?);
+    if sockets.len() > MAX_SOCKET_ROWS {
+        return Err(io::Error::other(format!(
+            "the host has {} sockets, a reply holds at most {MAX_SOCKET_ROWS}",
+            sockets.len()
+        )));
+    }
+    let owners = processes.socket_owners();
+    sockets.sort_by_key(|s| {
+        let listens = !s.udp && s.state == LISTEN;
+        (!listens, s.local.port(), s.udp, s.local, s.remote)
+    });
+    Ok(sockets
+        .into_iter()
+        .map(|socket| SocketRow {
+            proto: if socket.udp { "udp" } else { "tcp" }.to_owned(),
+            state: state_name(socket.udp, socket.state).to_owned(),
+            recv_q: socket.recv_q,
+            send_q: socket.send_q,
+            local: socket.local,
+            remote: socket.remote,
+            node: owners.get(&socket.inode).cloned(),
+        })
+        .filter(|row| !is_of_engine(row))
+        .collect())
+}
+
+/// Whether a row is the engine's name server, which it puts into the namespace of every container
+/// on a network of its own: no program of the host opened it.
+fn is_of_engine(row: &SocketRow) -> bool {
+    row.node.is_none() && row.local.ip() == ENGINE_NAME_SERVER
+}
+
+/// Where a Docker engine's embedded name server listens.
+const ENGINE_NAME_SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
+
+const LISTEN: u8 = netlink_packet_sock_diag::constants::TCP_LISTEN;
+
+/// The name of a state in RFC 9293, section 3.3.2, with `_`.
+fn state_name(udp: bool, state: u8) -> &'static str {
+    match (udp, state) {
+        (_, 1) => "ESTABLISHED",
+        (true, _) => "UNCONN",
+        (_, 2) => "SYN_SENT",
+        (_, 3 | 12) => "SYN_RECEIVED",
+        (_, 4) => "FIN_WAIT_1",
+        (_, 5) => "FIN_WAIT_2",
+        (_, 6) => "TIME_WAIT",
+        (_, 7 | 13) => "CLOSED",
+        (_, 8) => "CLOSE_WAIT",
+        (_, 9) => "LAST_ACK",
+        (_, LISTEN) => "LISTEN",
+        (_, 11) => "CLOSING",
+        _ => "UNKNOWN",
+    }
+}
+
+fn dump(family: u8, protocol: u8, states: &StateFlags) -> io::Result<Vec<KernelSocket>> {
+    let request = InetRequest {
+        family,
+        protocol,
+        extensions: ExtensionFlags::empty(),
+        states: states.clone(),
+        socket_id: if family == AF_INET {
+            SocketId::new_v4()
+        } else {
+            SocketId::new_v6()
+        },
+    };
+    match ask(request, NLM_F_REQUEST | NLM_F_DUMP, usize::MAX) {
+        // A kernel without IPv6 has no such sockets.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
+        answer => answer,
+    }
+}
+
+/// Asks the kernel; reads at most `most` sockets, or up to the end of a dump.
+fn ask(request: InetRequest, flags: u16, most: usize) -> io::Result<Vec<KernelSocket>> {
+    let udp = request.protocol == IPPROTO_UDP;
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+
+    let socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
+    socket.send(&bytes, 0)?;
+    let mut found = Vec::new();
+    let mut buffer = Vec::with_capacity(DATAGRAM_BYTES);
+    // The kernel answers within the call that asks, so nothing is ever waited for. Each datagram
+    // holds a message at least and the dump ends, so this loop does.
+    loop {
+        buffer.clear();
+        socket.recv(&mut buffer, libc::MSG_DONTWAIT)?;
+        let ended = read_datagram(&buffer, udp, &mut found)?;
+        if ended || found.len() >= most {
+            return Ok(found);
+        }
+    }
+}
+
+/// Reads the messages of a datagram; gives whether the answer has ended.
+fn read_datagram(mut bytes: &[u8], udp: bool, found: &mut Vec<KernelSocket>) -> io::Result<bool> {
+    if bytes.is_empty() {
+        return Err(io::Error::other("the kernel sent an empty answer"));
+    }
+    while !bytes.is_empty() {
+        let message = NetlinkMessage::<SockDiagMessage>::deserialize(bytes)
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        let length = message.header.length as usize;
+        match message.payload {
+            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+                found.push(kernel_socket(udp, &response.header));
+            }
+            NetlinkPayload::Done(_) => return Ok(true),
+            NetlinkPayload::Error(error) => match error.code {
+                Some(_) => return Err(error.to_io()),
+                None => return Ok(true),
+            },
+            _ => {}
+        }
+        // Messages start on multiples of four bytes.
+        let step = length.max(1).next_multiple_of(4).min(bytes.len());
+        bytes = &bytes[step..];
+    }
+    Ok(false)
+}
+
+fn kernel_socket(udp: bool, header: &InetResponseHeader) -> KernelSocket {
+    let id = &header.socket_id;
+    // A socket for both families shows IPv4 peers in mapped form (RFC 4291, section 2.5.5.2).
+    let address = |ip: IpAddr, port| SocketAddr::new(ip.to_canonical(), port);
+    KernelSocket {
+        udp,
+        state: header.state,
+        recv_q: header.recv_queue,
+        send_q: header.send_queue,
+        local: address(id.source_address, id.source_port),
+        remote: address(id.destination_address, id.destination_port),
+        inode: header.inode,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    fn inode(socket: &impl std::os::fd::AsFd) -> u32 {
+        let link = format!("/proc/self/fd/{}", socket.as_fd().as_raw_fd());
+        let target = std::fs::read_link(link).unwrap();
+        let digits = target
+            .to_str()
+            .unwrap()
+            .trim_matches(|c: char| !c.is_ascii_digit());
+        digits.parse().unwrap()
+    }
+
+    #[test]
+    fn the_kernel_knows_our_sockets() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        let local = client.local_addr().unwrap();
+        assert_eq!(inode_of(local, address).unwrap(), Some(inode(&client)));
+        let nobody = SocketAddr::new(local.ip(), 1);
+        assert_eq!(inode_of(nobody, address).unwrap(), None);
+        assert_eq!(inode_of(address, nobody).unwrap(), None);
+
+        let listening = tcp(&StateFlags::LISTEN).unwrap();
+        let ours = listening.iter().find(|s| s.local == address).unwrap();
+        assert_eq!((ours.inode, ours.state), (inode(&listener), LISTEN));
+        let established = tcp(&StateFlags::ESTABLISHED).unwrap();
+        let ours = established.iter().find(|s| s.local == local).unwrap();
+        assert_eq!((ours.remote, ours.inode), (address, inode(&client)));
+        // Not yet accepted, so no process has it.
+        let theirs = established.iter().find(|s| s.remote == local).unwrap();
+        assert_eq!(theirs.inode, 0);
+    }
+
+    #[test]
+    fn mapped_addresses_are_shown_as_ipv4() {
+        let listener = TcpListener::bind("[::]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let established = tcp(&StateFlags::ESTABLISHED).unwrap();
+        let local = client.local_addr().unwrap();
+        let ours = established.iter().find(|s| s.remote == local).unwrap();
+        assert_eq!(ours.local, SocketAddr::new([127, 0, 0, 1].into(), port));
+        assert_eq!(inode_of(ours.local, local).unwrap(), Some(inode(&server)));
+    }
+
+    #[test]
+    fn datagram_sockets_have_no_connection() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let found = dump(AF_INET, IPPROTO_UDP, &StateFlags::all()).unwrap();
+        let ours = found.iter().find(|s| s.local == address).unwrap();
+        assert_eq!(state_name(ours.udp, ours.state), "UNCONN");
+        assert_eq!(ours.remote.port(), 0);
+    }
+
+    #[test]
+    fn a_broken_answer_is_an_error() {
+        let mut found = Vec::new();
+        for bytes in [&[][..], &[0; 3], &[0; 16], &[255; 40]] {
+            assert!(
+                read_datagram(bytes, false, &mut found).is_err(),
+                "{bytes:?}"
+            );
+        }
+    }
+}

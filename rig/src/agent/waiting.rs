@@ -1,0 +1,148 @@
+//! Waiting until a program listens, or is connected.
+//!
+//! The kernel tells nobody when a socket begins to listen, so the socket table is read again and
+//! again; one reading takes about 20 us.
+
+use std::time::Duration;
+
+use netlink_packet_sock_diag::inet::StateFlags;
+use tokio::time::Instant;
+
+use super::processes::Processes;
+use super::protocol::{AgentError, AgentErrorKind};
+use super::sockets::{self, KernelSocket};
+use crate::units::{NodeName, Timestamp, show_duration};
+
+/// Time between two looks at the socket table.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Time between two looks at the processes, where the socket table has nothing new.
+const LOOK_AT_PROCESSES_EVERY: Duration = Duration::from_millis(25);
+
+/// How long a node must have been without a process to count as ended. A node's container has been
+/// started when it is waited for, but its first process may still be becoming the program.
+pub(super) const ABSENT_FOR: Duration = Duration::from_millis(100);
+
+/// What a node's socket shall do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Listen on this TCP port.
+    Listening(u16),
+    /// Be connected to this TCP port of another socket. A connection that the other side has
+    /// closed since counts, too: it may be short.
+    Connected(u16),
+}
+
+impl Goal {
+    fn states(self) -> StateFlags {
+        match self {
+            Self::Listening(_) => StateFlags::LISTEN,
+            Self::Connected(_) => StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT,
+        }
+    }
+
+    fn fits(self, socket: &KernelSocket) -> bool {
+        let port_fits = match self {
+            Self::Listening(port) => socket.local.port() == port,
+            Self::Connected(port) => socket.remote.port() == port,
+        };
+        port_fits && socket.inode != 0
+    }
+
+    fn text(self, node: &NodeName) -> String {
+        match self {
+            Self::Listening(port) => format!("wait until {node} listens on TCP port {port}"),
+            Self::Connected(port) => format!("wait until {node} is connected to TCP port {port}"),
+        }
+    }
+}
+
+/// Waits until a socket of `node` does what it shall; gives when that was seen.
+pub(super) async fn wait_for(
+    processes: &Processes,
+    node: &NodeName,
+    goal: Goal,
+    within: Duration,
+) -> Result<Timestamp, AgentError> {
+    let started = Instant::now();
+    let mut view = View::default();
+    let mut present_at = started;
+    loop {
+        let sockets = sockets::tcp(&goal.states()).map_err(|error| AgentError {
+            kind: AgentErrorKind::System,
+            message: format!("{}: read the socket table: {error}", goal.text(node)),
+        })?;
+        let inodes: Vec<u32> = sockets
+            .iter()
+            .filter(|socket| goal.fits(socket))
+            .map(|socket| socket.inode)
+            .collect();
+        view.update(processes, node, inodes);
+        if view.reached {
+            return Ok(Timestamp::now());
+        }
+        if view.present {
+            present_at = Instant::now();
+        }
+        let failure = |kind, cause| {
+            Err(AgentError {
+                kind,
+                message: format!("{}: {cause}", goal.text(node)),
+            })
+        };
+        let ended = present_at.elapsed() >= ABSENT_FOR;
+        let late = started.elapsed() >= within;
+        match (&view.other, goal) {
+            (Some(other), Goal::Listening(_)) if ended || late => {
+                let cause = format!("node {other} listens on it");
+                return failure(AgentErrorKind::PortInUse, cause);
+            }
+            _ if ended => {
+                let cause = "its program has ended".to_owned();
+                return failure(AgentErrorKind::NoProcess, cause);
+            }
+            _ if late => {
+                let cause = format!("not within {}", show_duration(within));
+                return failure(AgentErrorKind::TimedOut, cause);
+            }
+            _ => {}
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What is known of the node's processes and of the owners of the sockets in question.
+#[derive(Debug, Default)]
+struct View {
+    looked_at: Option<Instant>,
+    inodes: Vec<u32>,
+    /// The node has a process, or may be about to.
+    present: bool,
+    /// One of the sockets is the node's.
+    reached: bool,
+    /// Another node that one of them belongs to.
+    other: Option<NodeName>,
+}
+
+impl View {
+    /// Looks at the processes where there are other sockets than before, or the last look was too
+    /// long ago.
+    fn update(&mut self, processes: &Processes, node: &NodeName, inodes: Vec<u32>) {
+        let is_recent = |at: Instant| at.elapsed() < LOOK_AT_PROCESSES_EVERY;
+        if self.inodes == inodes && self.looked_at.is_some_and(is_recent) {
+            return;
+        }
+        let now = processes.look();
+        self.present = now.has(node) || now.is_starting();
+        if inodes.is_empty() {
+            (self.reached, self.other) = (false, None);
+        } else {
+            let owners = now.socket_owners();
+            let mut found = inodes.iter().filter_map(|inode| owners.get(inode));
+            self.reached = found.clone().any(|owner| owner == node);
+            self.other = found.find(|owner| *owner != node).cloned();
+        }
+        self.inodes = inodes;
+        self.looked_at = Some(Instant::now());
+    }
+}

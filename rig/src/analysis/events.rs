@@ -1,0 +1,158 @@
+//! The events of a connection, as patterns match them.
+
+use super::MAX_PAYLOAD_KEPT_BYTES;
+use super::flow::{Event, EventKind, Sender, TcpFlags};
+use super::side::low32;
+use super::tcp::{Judgement, Segment, TcpState};
+use crate::units::Timestamp;
+use crate::wire::Udp;
+
+/// How far back a retransmission is compared with what was sent before, in events. A sender that
+/// joins segments does so with its latest ones.
+const MAX_EVENTS_COMPARED: usize = 256;
+
+/// The largest shift that window scaling may use, RFC 7323 section 2.3.
+const MAX_WINDOW_SHIFT: u8 = 14;
+
+/// What is kept of each flow beside its counters.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keep {
+    pub(super) events: bool,
+    pub(super) payload: bool,
+}
+
+/// Adds the events of a segment: SYN or SYN-ACK, DATA, FIN, RST, in this order, or ACK when it has
+/// none of them. `flow` has taken the segment in already.
+pub(super) fn append(
+    events: &mut Vec<Event>,
+    flow: &TcpState,
+    segment: &Segment<'_>,
+    judgement: &Judgement,
+    keep: Keep,
+) {
+    let flags = segment.flags;
+    let plain = plain(flow, segment, judgement);
+    let before = events.len();
+    if flags.has(TcpFlags::SYN) {
+        events.push(Event {
+            kind: if flags.has(TcpFlags::ACK) {
+                EventKind::SynAck
+            } else {
+                EventKind::Syn
+            },
+            mss_bytes: segment.tcp.options().mss_bytes,
+            retransmission: judgement.syn_again,
+            ..plain.clone()
+        });
+    }
+    if judgement.data_len > 0 && !judgement.keep_alive {
+        events.push(Event {
+            kind: EventKind::Data,
+            len_bytes: judgement.data_len,
+            retransmission: judgement.data_again,
+            coalesced: judgement.data_again
+                && (judgement.data_joined || joins_earlier(events, segment, judgement)),
+            payload: kept(segment.tcp.payload, keep),
+            ..plain.clone()
+        });
+    }
+    if flags.has(TcpFlags::FIN) {
+        events.push(Event {
+            kind: EventKind::Fin,
+            retransmission: judgement.fin_again,
+            ..plain.clone()
+        });
+    }
+    if flags.has(TcpFlags::RST) {
+        events.push(Event {
+            kind: EventKind::Rst,
+            ..plain.clone()
+        });
+    }
+    if events.len() == before {
+        events.push(plain);
+    }
+}
+
+/// The event of a UDP datagram.
+pub(super) fn datagram(
+    sender: Sender,
+    frame: u64,
+    at: Timestamp,
+    udp: &Udp<'_>,
+    keep: Keep,
+) -> Event {
+    Event {
+        kind: EventKind::Data,
+        sender,
+        frame,
+        at,
+        flags: TcpFlags::default(),
+        seq: 0,
+        ack: 0,
+        len_bytes: udp.payload_len_bytes,
+        win_bytes: 0,
+        mss_bytes: None,
+        retransmission: false,
+        lost: false,
+        coalesced: false,
+        payload: kept(udp.payload, keep),
+    }
+}
+
+/// What the events of one segment share, as an ACK.
+fn plain(flow: &TcpState, segment: &Segment<'_>, judgement: &Judgement) -> Event {
+    let peer = flow.side(segment.sender.other());
+    let acks = segment.flags.has(TcpFlags::ACK);
+    Event {
+        kind: EventKind::Ack,
+        sender: segment.sender,
+        frame: segment.frame,
+        at: segment.at,
+        flags: segment.flags,
+        seq: low32(judgement.start.cast_unsigned()),
+        ack: if acks && peer.isn_known {
+            segment.tcp.ack.relative_to(peer.isn)
+        } else {
+            0
+        },
+        len_bytes: 0,
+        win_bytes: window(flow, segment),
+        mss_bytes: None,
+        retransmission: false,
+        lost: false,
+        coalesced: false,
+        payload: Vec::new(),
+    }
+}
+
+/// The receive window in bytes. Scaling holds when both SYNs offered it, and never for the SYNs
+/// themselves, RFC 7323 section 2.2.
+fn window(flow: &TcpState, segment: &Segment<'_>) -> u32 {
+    let window = u32::from(segment.tcp.window);
+    let shift = |sender| flow.side(sender).syn.and_then(|syn| syn.window_scale);
+    match (shift(segment.sender), shift(segment.sender.other())) {
+        (Some(shift), Some(_)) if !segment.flags.has(TcpFlags::SYN) => {
+            window << shift.min(MAX_WINDOW_SHIFT)
+        }
+        _ => window,
+    }
+}
+
+/// Whether payload sent again spans a border between two earlier segments.
+fn joins_earlier(events: &[Event], segment: &Segment<'_>, judgement: &Judgement) -> bool {
+    let start = low32(judgement.data_start.cast_unsigned());
+    let compared = events.iter().rev().take(MAX_EVENTS_COMPARED);
+    let earlier = compared.filter(|e| e.sender == segment.sender && e.kind == EventKind::Data);
+    earlier
+        .map(|e| e.seq.wrapping_sub(start))
+        .any(|offset| offset > 0 && offset < judgement.data_len)
+}
+
+fn kept(payload: &[u8], keep: Keep) -> Vec<u8> {
+    if keep.payload {
+        payload[..payload.len().min(MAX_PAYLOAD_KEPT_BYTES)].to_vec()
+    } else {
+        Vec::new()
+    }
+}

@@ -1,0 +1,355 @@
+//! What is known of one connection.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Timestamp;
+
+/// Address and port of one side.
+pub type Endpoint = SocketAddr;
+
+/// Transport protocol of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proto {
+    /// TCP, RFC 9293.
+    Tcp,
+    /// UDP, RFC 768.
+    Udp,
+}
+
+/// Which side of a flow sent something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sender {
+    /// The side that opened the connection: `>` in patterns, capital letters in `history`.
+    Initiator,
+    /// The other side: `<` in patterns, small letters in `history`.
+    Responder,
+}
+
+impl Sender {
+    /// The opposite side.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Initiator => Self::Responder,
+            Self::Responder => Self::Initiator,
+        }
+    }
+
+    /// `>` or `<`, as patterns write it.
+    #[must_use]
+    pub fn arrow(self) -> char {
+        match self {
+            Self::Initiator => '>',
+            Self::Responder => '<',
+        }
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Initiator => "initiator",
+            Self::Responder => "responder",
+        })
+    }
+}
+
+/// Who sent the first FIN or RST.
+pub type Closer = Sender;
+
+/// How a connection ended, in Zeek's words (`conn_state` of `conn.log`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ConnState {
+    /// Connection attempt seen, no reply.
+    S0,
+    /// Established, not terminated.
+    S1,
+    /// Normal establishment and termination.
+    SF,
+    /// Connection attempt rejected.
+    REJ,
+    /// Established, and a close attempt by the initiator seen, but no reply from the responder.
+    S2,
+    /// Established, and a close attempt by the responder seen, but no reply from the initiator.
+    S3,
+    /// Established, the initiator aborted (sent a RST).
+    RSTO,
+    /// The responder sent a RST.
+    RSTR,
+    /// The initiator sent a SYN followed by a RST; no SYN-ACK from the responder.
+    RSTOS0,
+    /// The responder sent a SYN-ACK followed by a RST; no SYN from the (purported) initiator.
+    RSTRH,
+    /// The initiator sent a SYN followed by a FIN; no SYN-ACK from the responder.
+    SH,
+    /// The responder sent a SYN-ACK followed by a FIN; no SYN from the initiator.
+    SHR,
+    /// No SYN seen, just midstream traffic.
+    OTH,
+}
+
+impl ConnState {
+    /// Every state, in the order of Zeek's documentation.
+    pub const ALL: [Self; 13] = [
+        Self::S0,
+        Self::S1,
+        Self::SF,
+        Self::REJ,
+        Self::S2,
+        Self::S3,
+        Self::RSTO,
+        Self::RSTR,
+        Self::RSTOS0,
+        Self::RSTRH,
+        Self::SH,
+        Self::SHR,
+        Self::OTH,
+    ];
+
+    /// The state's name as Zeek writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::S0 => "S0",
+            Self::S1 => "S1",
+            Self::SF => "SF",
+            Self::REJ => "REJ",
+            Self::S2 => "S2",
+            Self::S3 => "S3",
+            Self::RSTO => "RSTO",
+            Self::RSTR => "RSTR",
+            Self::RSTOS0 => "RSTOS0",
+            Self::RSTRH => "RSTRH",
+            Self::SH => "SH",
+            Self::SHR => "SHR",
+            Self::OTH => "OTH",
+        }
+    }
+
+    /// The state with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+impl fmt::Display for ConnState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The flags of a TCP header, RFC 9293 section 3.1, in wire order (`tcp.flags` in Wireshark).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TcpFlags(pub u8);
+
+impl TcpFlags {
+    /// Finish: no more data from the sender.
+    pub const FIN: Self = Self(0x01);
+    /// Synchronise sequence numbers.
+    pub const SYN: Self = Self(0x02);
+    /// Reset the connection.
+    pub const RST: Self = Self(0x04);
+    /// Push.
+    pub const PSH: Self = Self(0x08);
+    /// The acknowledgement field is significant.
+    pub const ACK: Self = Self(0x10);
+    /// The urgent pointer is significant.
+    pub const URG: Self = Self(0x20);
+
+    /// Whether every flag of `flags` is set.
+    #[must_use]
+    pub fn has(self, flags: Self) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+}
+
+impl fmt::Display for TcpFlags {
+    /// As Wireshark's info column: `[FIN, ACK]` without the brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (Self::SYN, "SYN"),
+            (Self::FIN, "FIN"),
+            (Self::RST, "RST"),
+            (Self::PSH, "PSH"),
+            (Self::ACK, "ACK"),
+            (Self::URG, "URG"),
+        ];
+        let set: Vec<_> = names
+            .iter()
+            .filter(|(flag, _)| self.has(*flag))
+            .map(|(_, n)| *n)
+            .collect();
+        f.pad(&set.join(", "))
+    }
+}
+
+/// What a segment carries, as patterns name it.
+///
+/// A segment yields, in this order, those that it carries; `Ack` when it carries nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING-KEBAB-CASE")]
+pub enum EventKind {
+    /// SYN without ACK.
+    Syn,
+    /// SYN with ACK.
+    SynAck,
+    /// Payload bytes, or a datagram.
+    Data,
+    /// FIN.
+    Fin,
+    /// RST, with or without ACK.
+    Rst,
+    /// An acknowledgement alone.
+    Ack,
+}
+
+impl EventKind {
+    /// The name as patterns write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Syn => "SYN",
+            Self::SynAck => "SYN-ACK",
+            Self::Data => "DATA",
+            Self::Fin => "FIN",
+            Self::Rst => "RST",
+            Self::Ack => "ACK",
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// One event of a flow. Several events may share a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// Who sent it.
+    pub sender: Sender,
+    /// `frame.number` in the capture: the first record is 1.
+    pub frame: u64,
+    /// When it was captured.
+    pub at: Timestamp,
+    /// All flags of the segment.
+    pub flags: TcpFlags,
+    /// Sequence number relative to the sender's initial one (`tcp.seq`).
+    pub seq: u32,
+    /// Acknowledgement number relative to the peer's initial one (`tcp.ack`); 0 without ACK.
+    pub ack: u32,
+    /// Payload bytes of the segment by its IP length; 0 for events without payload.
+    pub len_bytes: u32,
+    /// Receive window as announced, scaled when both SYNs were seen (`tcp.window_size`).
+    pub win_bytes: u32,
+    /// Maximum segment size option, on SYN and SYN-ACK only.
+    pub mss_bytes: Option<u16>,
+    /// Its sequence range was sent before (`tcp.analysis.retransmission`). A keep-alive is not a
+    /// retransmission, and neither are bytes that come late and for the first time.
+    pub retransmission: bool,
+    /// It was seen leaving and never arriving; known only where several captures are compared.
+    pub lost: bool,
+    /// The segment carries bytes of more than one write of the program, as far as the wire tells:
+    /// it repeats bytes of several earlier segments, or repeats some and goes on to new ones.
+    /// Writes that were joined before they were first sent leave no trace.
+    pub coalesced: bool,
+    /// The first bytes of the payload, at most `analysis::MAX_PAYLOAD_KEPT_BYTES`; empty unless
+    /// payload was asked to be kept.
+    pub payload: Vec<u8>,
+}
+
+/// Options that a SYN or SYN-ACK announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct SynOptions {
+    /// Maximum segment size, RFC 9293 section 3.7.1.
+    pub mss_bytes: Option<u16>,
+    /// Window scale shift, RFC 7323 section 2.
+    pub window_scale: Option<u8>,
+    /// SACK permitted, RFC 2018 section 2.
+    pub sack_permitted: bool,
+    /// Timestamps, RFC 7323 section 3.
+    pub timestamps: bool,
+}
+
+/// Counters of one side of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Side {
+    /// Packets sent.
+    pub pkts: u64,
+    /// Bytes of IP packets sent (Zeek's `orig_ip_bytes`).
+    pub ip_bytes: u64,
+    /// Payload bytes by sequence numbers for TCP, by datagram length for UDP (`orig_bytes`).
+    pub bytes: u64,
+    /// Bytes that the peer acknowledged and that the capture does not hold (Zeek's `missed_bytes`
+    /// is the sum of both sides).
+    pub missed_bytes: u64,
+    /// Segments whose sequence range was sent before.
+    pub retransmissions: u64,
+    /// Options of its SYN, when one was seen.
+    pub syn: Option<SynOptions>,
+}
+
+/// One connection (TCP) or conversation (UDP).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Flow {
+    /// Transport protocol.
+    pub proto: Proto,
+    /// The side that opened it.
+    pub orig: Endpoint,
+    /// The other side.
+    pub resp: Endpoint,
+    /// First packet.
+    pub first: Timestamp,
+    /// Last packet.
+    pub last: Timestamp,
+    /// Frame number of the first packet.
+    pub first_frame: u64,
+    /// Counters of the initiator.
+    pub orig_side: Side,
+    /// Counters of the responder.
+    pub resp_side: Side,
+    /// How it ended.
+    pub conn_state: ConnState,
+    /// Zeek's `history` string.
+    pub history: String,
+    /// Who sent the first FIN or RST, if anybody did.
+    pub closed_by: Option<Closer>,
+    /// Wireshark's `tcp.completeness` bits.
+    pub completeness: u8,
+    /// The events in capture order; empty unless they were asked to be kept.
+    pub events: Vec<Event>,
+}
+
+impl Flow {
+    /// Time from the first to the last packet.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.last.since(self.first)
+    }
+
+    /// Address of one side.
+    #[must_use]
+    pub fn endpoint(&self, side: Sender) -> Endpoint {
+        match side {
+            Sender::Initiator => self.orig,
+            Sender::Responder => self.resp,
+        }
+    }
+
+    /// Whether either side has this address.
+    #[must_use]
+    pub fn involves(&self, address: IpAddr) -> bool {
+        self.orig.ip() == address || self.resp.ip() == address
+    }
+}

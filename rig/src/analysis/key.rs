@@ -1,0 +1,93 @@
+//! What tells one conversation from another.
+
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::flow::Proto;
+
+/// Protocol and both endpoints, the same for both directions. The lower endpoint comes first, so
+/// two ends on one address are told apart by their ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    proto: Proto,
+    addresses: Addresses,
+    ports: [u16; 2],
+}
+
+/// Both addresses, without what a `SocketAddr` carries besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Addresses {
+    V4([[u8; 4]; 2]),
+    V6([[u8; 16]; 2]),
+}
+
+impl Key {
+    /// The key of a packet, and whether its source is the first endpoint of it.
+    #[inline]
+    pub(super) fn of(
+        proto: Proto,
+        source: (IpAddr, u16),
+        destination: (IpAddr, u16),
+    ) -> (Self, bool) {
+        let source_first = source <= destination;
+        let (first, second) = if source_first {
+            (source, destination)
+        } else {
+            (destination, source)
+        };
+        let addresses = match (first.0, second.0) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => Addresses::V4([a.octets(), b.octets()]),
+            (a, b) => Addresses::V6([octets(a), octets(b)]),
+        };
+        let ports = [first.1, second.1];
+        let key = Self {
+            proto,
+            addresses,
+            ports,
+        };
+        (key, source_first)
+    }
+
+    pub(super) fn proto(&self) -> Proto {
+        self.proto
+    }
+
+    /// Both endpoints, the lower one first.
+    pub(super) fn endpoints(&self) -> [SocketAddr; 2] {
+        let [a, b] = match self.addresses {
+            Addresses::V4(both) => both.map(IpAddr::from),
+            Addresses::V6(both) => both.map(IpAddr::from),
+        };
+        [
+            SocketAddr::new(a, self.ports[0]),
+            SocketAddr::new(b, self.ports[1]),
+        ]
+    }
+}
+
+impl Hash for Key {
+    /// In as few pieces as there are, which is what a hasher's time goes by.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b] = self.ports;
+        let rest = u64::from(a) << 32 | u64::from(b) << 16 | self.proto as u64;
+        match self.addresses {
+            Addresses::V4(both) => {
+                let [a, b] = both.map(|octets| u64::from(Ipv4Addr::from(octets).to_bits()));
+                state.write_u64(a << 32 | b);
+            }
+            Addresses::V6([a, b]) => {
+                state.write_u128(u128::from_ne_bytes(a));
+                state.write_u128(u128::from_ne_bytes(b));
+            }
+        }
+        state.write_u64(rest);
+    }
+}
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}

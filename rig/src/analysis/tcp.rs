@@ -1,0 +1,340 @@
+//! A TCP connection, segment by segment.
+
+use super::events::{self, Keep};
+use super::fate::{self, EndState, Ending};
+use super::flow::{Closer, ConnState, Event, Sender, SynOptions, TcpFlags};
+use super::history::History;
+use super::side::{SideState, low32};
+use crate::units::Timestamp;
+use crate::wire::Tcp;
+
+/// Wireshark's `tcp.completeness` bits.
+mod completeness {
+    pub(super) const SYN: u8 = 1;
+    pub(super) const SYN_ACK: u8 = 2;
+    pub(super) const ACK: u8 = 4;
+    pub(super) const DATA: u8 = 8;
+    pub(super) const FIN: u8 = 16;
+    pub(super) const RST: u8 = 32;
+}
+
+/// Letters that a side writes once, or whose repetition depends on the sequence number.
+mod letter {
+    pub(super) const SYN: u8 = 1;
+    pub(super) const FIN: u8 = 2;
+    pub(super) const RST: u8 = 4;
+    pub(super) const ACK: u8 = 8;
+    pub(super) const DATA: u8 = 16;
+    pub(super) const INCONSISTENT: u8 = 32;
+    pub(super) const MULTI_FLAG: u8 = 64;
+}
+
+/// The state of one connection.
+#[derive(Debug, Default)]
+pub(super) struct TcpState {
+    pub(super) orig: SideState,
+    pub(super) resp: SideState,
+    pub(super) history: History,
+    pub(super) closed_by: Option<Closer>,
+    pub(super) completeness: u8,
+    // One pointer where no events are kept, which is the rule in large captures.
+    #[expect(clippy::box_collection, reason = "a third of the room in every flow")]
+    pub(super) events: Option<Box<Vec<Event>>>,
+}
+
+/// A captured segment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Segment<'a> {
+    pub(super) frame: u64,
+    pub(super) at: Timestamp,
+    pub(super) sender: Sender,
+    pub(super) ip_len_bytes: u32,
+    pub(super) flags: TcpFlags,
+    pub(super) tcp: &'a Tcp<'a>,
+}
+
+/// What a segment is, seen beside its sender's earlier ones.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent observations")]
+pub(super) struct Judgement {
+    /// Position of the segment.
+    pub(super) start: i64,
+    /// Position after its last byte, SYN and FIN included.
+    end: i64,
+    /// Position of its first payload byte.
+    pub(super) data_start: i64,
+    /// Payload that belongs to the stream; that of a RST does not.
+    pub(super) data_len: u32,
+    /// It repeats the last byte sent, or none, only to make the peer answer.
+    pub(super) keep_alive: bool,
+    /// Its SYN was sent before.
+    pub(super) syn_again: bool,
+    /// Payload of it was sent before.
+    pub(super) data_again: bool,
+    /// It carries payload sent before and new one.
+    pub(super) data_joined: bool,
+    /// Its FIN was sent before.
+    pub(super) fin_again: bool,
+}
+
+impl TcpState {
+    pub(super) fn side(&self, sender: Sender) -> &SideState {
+        match sender {
+            Sender::Initiator => &self.orig,
+            Sender::Responder => &self.resp,
+        }
+    }
+
+    /// The side that sent a segment, and its peer.
+    fn sides(&mut self, sender: Sender) -> (&mut SideState, &mut SideState) {
+        match sender {
+            Sender::Initiator => (&mut self.orig, &mut self.resp),
+            Sender::Responder => (&mut self.resp, &mut self.orig),
+        }
+    }
+
+    /// Takes in a segment.
+    pub(super) fn take(&mut self, segment: &Segment<'_>, keep: Keep) {
+        let Segment { flags, tcp, .. } = *segment;
+        let (me, peer) = self.sides(segment.sender);
+        me.pkts += 1;
+        me.ip_bytes += u64::from(segment.ip_len_bytes);
+        begin_numbering(me, segment);
+        let judgement = judge(me, segment);
+        let acks = flags.has(TcpFlags::ACK) && !flags.has(TcpFlags::RST);
+        // The numbers in a RST need not be those of the connection.
+        if acks && peer.isn_known {
+            peer.acknowledged(tcp.ack);
+        } else if acks {
+            peer.begin_midstream(tcp.ack);
+        }
+        let doubtful = flags.has(TcpFlags::SYN) || flags.has(TcpFlags::RST);
+        me.sent(judgement.start, judgement.end, doubtful);
+        self.note_flags(segment, &judgement);
+        self.write_history(segment, &judgement);
+        let (me, peer) = self.sides(segment.sender);
+        fate::advance(me, peer, segment, judgement.data_len);
+        me.fin_seen |= flags.has(TcpFlags::FIN);
+        if acks {
+            self.note_gaps(segment);
+        }
+        if keep.events {
+            let events = self.events.take();
+            let mut events = events.unwrap_or_default();
+            events::append(&mut events, self, segment, &judgement, keep);
+            self.events = Some(events);
+        }
+    }
+
+    /// How the connection ended, as far as it was captured.
+    pub(super) fn conn_state(&self) -> ConnState {
+        fate::tcp(Ending {
+            orig: self.orig.state,
+            resp: self.resp.state,
+            orig_bytes: self.orig.bytes(self.resp.state),
+            resp_bytes: self.resp.bytes(self.orig.state),
+            history: &self.history,
+        })
+    }
+
+    /// Whether a segment cannot belong to this connection and begins a new one between the same
+    /// endpoints: a SYN or SYN-ACK with another initial sequence number.
+    pub(super) fn is_reuse(&self, sender: Sender, tcp: &Tcp<'_>) -> bool {
+        let flags = TcpFlags(tcp.flags);
+        let me = self.side(sender);
+        let numbered = me.syn.is_some() || (me.isn_known && me.state != EndState::Inactive);
+        if !flags.has(TcpFlags::SYN) || tcp.seq == me.isn {
+            return false;
+        }
+        if flags.has(TcpFlags::ACK) {
+            // Without its SYN the new connection shows itself by its SYN-ACK only, and only where
+            // the old one cannot go on.
+            return me.syn.is_some() && self.is_over();
+        }
+        // The responder's first SYN is a simultaneous open, unless the connection was over.
+        numbered || self.is_over()
+    }
+
+    /// Whether no more is to come but repeats.
+    fn is_over(&self) -> bool {
+        let (orig, resp) = (self.orig.state, self.resp.state);
+        let reset = orig == EndState::Reset || resp == EndState::Reset;
+        reset || (orig == EndState::Closed && resp == EndState::Closed)
+    }
+
+    fn note_flags(&mut self, segment: &Segment<'_>, judgement: &Judgement) {
+        let flags = segment.flags;
+        self.completeness |= completeness_bits(flags, segment.tcp.payload_len_bytes);
+        if flags.has(TcpFlags::FIN) || flags.has(TcpFlags::RST) {
+            self.closed_by.get_or_insert(segment.sender);
+        }
+        let (me, _) = self.sides(segment.sender);
+        if flags.has(TcpFlags::SYN) && !judgement.syn_again {
+            me.syn = Some(syn_options(segment.tcp));
+        }
+        if judgement.syn_again || judgement.data_again || judgement.fin_again {
+            me.retransmissions = me.retransmissions.saturating_add(1);
+        }
+    }
+
+    /// Writes the letters of a segment, in Zeek's order: flags or payload, zero window,
+    /// retransmission.
+    fn write_history(&mut self, segment: &Segment<'_>, judgement: &Judgement) {
+        let Segment { flags, sender, .. } = *segment;
+        let rst = flags.has(TcpFlags::RST);
+        let peer_state = self.side(sender.other()).state;
+        let history = &mut self.history;
+        let me = match sender {
+            Sender::Initiator => &mut self.orig,
+            Sender::Responder => &mut self.resp,
+        };
+        if let Some(capital) = flag_letter(me, segment, judgement) {
+            history.add(sender, capital);
+        }
+        // Nobody minds a zero window at the end of a connection.
+        let window_matters = peer_state != EndState::Closed && me.state != EndState::Reset;
+        if segment.tcp.window == 0 && !rst && window_matters {
+            me.zero_windows = me.zero_windows.saturating_add(1);
+            history.add_scaled(sender, b'W', me.zero_windows);
+        }
+        if judgement.data_again && !judgement.data_joined {
+            me.payload_retransmissions = me.payload_retransmissions.saturating_add(1);
+            history.add_scaled(sender, b'T', me.payload_retransmissions);
+        }
+    }
+
+    /// Counts the peer's holes that a segment acknowledges.
+    fn note_gaps(&mut self, segment: &Segment<'_>) {
+        let (_, peer) = self.sides(segment.sender);
+        let closed = peer.acknowledged_holes();
+        // Holes that show only at the end are not reliable, so Zeek writes no letter for them.
+        if closed == 0 || segment.flags.has(TcpFlags::FIN) {
+            return;
+        }
+        for _ in 0..closed {
+            let (_, peer) = self.sides(segment.sender);
+            peer.gaps = peer.gaps.saturating_add(1);
+            let gaps = peer.gaps;
+            self.history.add_scaled(segment.sender.other(), b'G', gaps);
+        }
+    }
+}
+
+/// What a segment adds to `tcp.completeness`, as Wireshark counts: payload stands before a bare
+/// acknowledgement, and without the ACK flag only SYN and RST count.
+fn completeness_bits(flags: TcpFlags, payload_len_bytes: u32) -> u8 {
+    let (syn, ack) = (flags.has(TcpFlags::SYN), flags.has(TcpFlags::ACK));
+    let mut bits = match (syn, ack) {
+        (true, false) => completeness::SYN,
+        (true, true) => completeness::SYN_ACK,
+        (false, true) if payload_len_bytes == 0 => completeness::ACK,
+        _ => 0,
+    };
+    if payload_len_bytes > 0 && (syn || ack) {
+        bits |= completeness::DATA;
+    }
+    if ack && flags.has(TcpFlags::FIN) {
+        bits |= completeness::FIN;
+    }
+    if flags.has(TcpFlags::RST) {
+        bits |= completeness::RST;
+    }
+    bits
+}
+
+/// Sets a side's initial sequence number by its first segment, or anew by another SYN.
+#[inline]
+fn begin_numbering(me: &mut SideState, segment: &Segment<'_>) {
+    let seq = segment.tcp.seq;
+    if segment.flags.has(TcpFlags::SYN) {
+        let open = !matches!(me.state, EndState::Closed | EndState::Reset);
+        let first = me.state == EndState::Reset && me.previous == EndState::Inactive;
+        if (open || first) && !(me.isn_known && me.isn == seq) {
+            me.begin_with_syn(seq);
+        }
+    } else if me.state == EndState::Inactive {
+        // What the peer acknowledged tells the numbers too, unless they do not fit together.
+        let fits = me.isn_known && me.position(seq) >= 1;
+        if !fits {
+            me.begin_midstream(seq);
+        }
+    }
+}
+
+/// Sees a segment beside what its sender sent before.
+#[inline]
+fn judge(me: &mut SideState, segment: &Segment<'_>) -> Judgement {
+    let Segment { flags, tcp, .. } = *segment;
+    let (syn, fin) = (flags.has(TcpFlags::SYN), flags.has(TcpFlags::FIN));
+    let rst = flags.has(TcpFlags::RST);
+    let data_len = if rst { 0 } else { tcp.payload_len_bytes };
+    let start = me.position(tcp.seq);
+    let data_start = start + i64::from(syn);
+    let data_end = data_start + i64::from(data_len);
+    let end = data_end + i64::from(fin);
+    let next = me.next.cast_signed();
+    let bare = data_len <= 1 && !syn && !fin && !rst;
+    // One byte that the peer has not acknowledged is sent again; one that it has only knocks.
+    let keep_alive = bare && start == next - 1 && me.next > 1 && me.acked >= me.next;
+    let sent_before = data_len > 0 && data_start < next;
+    let late = sent_before && {
+        let range = [data_start, data_end].map(|at| u64::try_from(at).unwrap_or_default());
+        me.fills_hole(range[0], range[1])
+    };
+    let data_again = sent_before && !keep_alive && !late;
+    Judgement {
+        start,
+        end,
+        data_start,
+        data_len,
+        keep_alive,
+        syn_again: syn && me.syn.is_some() && start == 0 && next > 0,
+        data_again,
+        data_joined: data_again && data_end > next,
+        fin_again: fin && me.fin_seen && end <= next,
+    }
+}
+
+/// The letter for a segment's flags or payload, unless its side has written it before.
+#[inline]
+fn flag_letter(me: &mut SideState, segment: &Segment<'_>, judgement: &Judgement) -> Option<u8> {
+    let flags = segment.flags;
+    let (syn, fin) = (flags.has(TcpFlags::SYN), flags.has(TcpFlags::FIN));
+    let rst = flags.has(TcpFlags::RST);
+    let start = low32(judgement.start.cast_unsigned());
+    let (bit, capital, new) = match (syn, fin, rst) {
+        (_, true, true) => (letter::INCONSISTENT, b'I', false),
+        (true, true, _) | (true, _, true) => (letter::MULTI_FLAG, b'Q', false),
+        (true, ..) => {
+            let capital = if flags.has(TcpFlags::ACK) { b'H' } else { b'S' };
+            let new = std::mem::replace(&mut me.last_syn, start) != start;
+            (letter::SYN, capital, new)
+        }
+        (_, true, _) => {
+            // A FIN stands at the end of its segment's payload.
+            let at = start.wrapping_add(judgement.data_len);
+            let new = std::mem::replace(&mut me.last_fin, at) != at;
+            (letter::FIN, b'F', new)
+        }
+        (.., true) => {
+            let new = std::mem::replace(&mut me.last_rst, start) != start;
+            (letter::RST, b'R', new)
+        }
+        _ if judgement.data_len > 0 => (letter::DATA, b'D', false),
+        _ if flags.has(TcpFlags::ACK) => (letter::ACK, b'A', false),
+        _ => return None,
+    };
+    let first = me.letters & bit == 0;
+    me.letters |= bit;
+    (first || new).then_some(capital)
+}
+
+fn syn_options(tcp: &Tcp<'_>) -> SynOptions {
+    let options = tcp.options();
+    SynOptions {
+        mss_bytes: options.mss_bytes,
+        window_scale: options.window_scale,
+        sack_permitted: options.sack_permitted,
+        timestamps: options.timestamps.is_some(),
+    }
+}

@@ -1,0 +1,351 @@
+//! A cell on the engine: its hosts, the containers of its nodes, and their removal.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
+};
+use futures_util::StreamExt as _;
+use futures_util::future::{join_all, try_join_all};
+
+use super::agent_link::AgentLink;
+use super::engine::{ENGINE_TIMEOUT, Shared, answered, bounded, cause, status};
+use super::host::{self, CreatedHost};
+use super::{networks, node};
+use crate::agent::protocol::{CAPTURE_PATH, Request, Response};
+use crate::backend::{BackendError, LiveCell, LiveNode, SubnetLease};
+use crate::plan::{NodePlan, Plan};
+use crate::units::{HostName, NodeName, Timestamp};
+
+/// The largest capture that is fetched from a host, in bytes.
+const MAX_CAPTURE_BYTES: usize = 1024 * 1024 * 1024;
+
+/// How often the removal of a container is asked for where another one of it is under way.
+const REMOVAL_ATTEMPTS: u32 = 3;
+
+/// A cell whose hosts are up on the engine; dropping it removes everything it has there.
+#[derive(Debug)]
+pub struct DockerCell {
+    containers: Arc<Containers>,
+    plan: Arc<Plan>,
+    links: BTreeMap<HostName, AgentLink>,
+    hosts: HashMap<HostName, String>,
+    nodes: Mutex<HashMap<NodeName, NodeContainers>>,
+    prefix: String,
+}
+
+/// The containers of one node, one a visit.
+#[derive(Debug, Default)]
+struct NodeContainers {
+    /// Made ahead of the first visit, while the hosts came up.
+    ready: Option<String>,
+    /// The one that runs, or ran last.
+    present: Option<String>,
+    visits: usize,
+}
+
+/// Every container of a cell, removed when the cell is dropped.
+#[derive(Debug)]
+pub(super) struct Containers {
+    pub(super) shared: Arc<Shared>,
+    ids: Mutex<Vec<String>>,
+    lease: Option<Arc<dyn SubnetLease>>,
+    /// Left on the engine on purpose.
+    kept: AtomicBool,
+}
+
+impl DockerCell {
+    /// Brings up every host of the plan at the same time, and makes the nodes' containers meanwhile.
+    pub(super) async fn open(
+        shared: Arc<Shared>,
+        plan: Arc<Plan>,
+        lease: Arc<dyn SubnetLease>,
+    ) -> Result<Self, BackendError> {
+        let number = shared.cells.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("rig-{}-{number}", shared.run);
+        let containers = Arc::new(Containers {
+            shared: Arc::clone(&shared),
+            ids: Mutex::default(),
+            lease: Some(lease),
+            kept: AtomicBool::new(false),
+        });
+        let created = try_join_all(
+            plan.hosts
+                .iter()
+                .map(|host| async { host::create(&containers, &plan, host, &prefix).await }),
+        )
+        .await?;
+        let hosts: HashMap<_, _> = created
+            .iter()
+            .map(|host| (host.plan.name.clone(), host.container.clone()))
+            .collect();
+        let (links, nodes) = tokio::join!(
+            try_join_all(created.iter().map(|host| start_host(&shared, &plan, host))),
+            create_nodes(&containers, &plan, &hosts, &prefix),
+        );
+        Ok(Self {
+            links: links?.into_iter().collect(),
+            nodes: Mutex::new(nodes?),
+            hosts,
+            containers,
+            plan,
+            prefix,
+        })
+    }
+
+    /// The container for the next visit of a node.
+    async fn next_container(&self, node: &NodePlan) -> Result<String, BackendError> {
+        let visit = {
+            let mut nodes = self.nodes();
+            let entry = nodes.entry(node.name.clone()).or_default();
+            entry.visits += 1;
+            if let Some(ready) = entry.ready.take() {
+                entry.present = Some(ready.clone());
+                return Ok(ready);
+            }
+            entry.visits
+        };
+        let host = self
+            .hosts
+            .get(&node.host)
+            .ok_or_else(|| no_host(&node.host))?;
+        let name = format!("{}-{}-{visit}", self.prefix, node.name);
+        let cell = &self.plan.cell;
+        let container = node::create(&self.containers, cell, node, host, &name).await?;
+        self.nodes().entry(node.name.clone()).or_default().present = Some(container.clone());
+        Ok(container)
+    }
+
+    fn nodes(&self) -> std::sync::MutexGuard<'_, HashMap<NodeName, NodeContainers>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LiveCell for DockerCell {
+    async fn start(&self, node: &NodePlan) -> Result<LiveNode, BackendError> {
+        let container = self.next_container(node).await?;
+        node::start(&self.containers.shared, node, &container).await
+    }
+
+    async fn ask(&self, host: &HostName, request: Request) -> Result<Response, BackendError> {
+        self.links
+            .get(host)
+            .ok_or_else(|| no_host(host))?
+            .ask(request)
+            .await
+    }
+
+    async fn freeze(&self, node: &NodeName, frozen: bool) -> Result<Timestamp, BackendError> {
+        let verb = if frozen { "freeze" } else { "thaw" };
+        let operation = format!("{verb} node `{node}`");
+        let container = self
+            .nodes()
+            .get(node)
+            .and_then(|containers| containers.present.clone())
+            .ok_or_else(|| BackendError::machine(format!("{operation}: it was not started")))?;
+        let client = &self.containers.shared.client;
+        let at = Timestamp::now();
+        if frozen {
+            bounded(&operation, client.pause_container(&container)).await?;
+        } else {
+            bounded(&operation, client.unpause_container(&container)).await?;
+        }
+        Ok(at)
+    }
+
+    async fn capture(&self, host: &HostName) -> Result<Vec<u8>, BackendError> {
+        let container = self.hosts.get(host).ok_or_else(|| no_host(host))?;
+        let operation = format!("fetch the capture of host `{host}`");
+        let options = DownloadFromContainerOptionsBuilder::new()
+            .path(CAPTURE_PATH)
+            .build();
+        let download = async {
+            let client = &self.containers.shared.client;
+            let mut stream =
+                std::pin::pin!(client.download_from_container(container, Some(options)));
+            let mut archive = Vec::new();
+            while let Some(chunk) = stream.next().await {
+                archive.extend_from_slice(&chunk?);
+                if archive.len() > MAX_CAPTURE_BYTES {
+                    break;
+                }
+            }
+            Ok(archive)
+        };
+        let archive = bounded(&operation, download).await?;
+        only_file(&archive).map_err(|error| BackendError::machine(format!("{operation}: {error}")))
+    }
+
+    async fn keep(self) -> Result<(), BackendError> {
+        for link in self.links.values() {
+            link.ask(Request::Keep).await?;
+        }
+        self.containers.keep();
+        Ok(())
+    }
+}
+
+/// Starts one host; a future of its own so that hosts come up at the same time.
+async fn start_host(
+    shared: &Shared,
+    plan: &Plan,
+    host: &CreatedHost,
+) -> Result<(HostName, AgentLink), BackendError> {
+    Ok((
+        host.plan.name.clone(),
+        host::start(shared, plan, host).await?,
+    ))
+}
+
+/// Makes the container of every node, ahead of its start.
+async fn create_nodes(
+    containers: &Arc<Containers>,
+    plan: &Plan,
+    hosts: &HashMap<HostName, String>,
+    prefix: &str,
+) -> Result<HashMap<NodeName, NodeContainers>, BackendError> {
+    let made = plan.nodes.iter().map(|node| async move {
+        let host = hosts.get(&node.host).ok_or_else(|| no_host(&node.host))?;
+        let name = format!("{prefix}-{}-1", node.name);
+        let container = node::create(containers, &plan.cell, node, host, &name).await?;
+        Ok((
+            node.name.clone(),
+            NodeContainers {
+                ready: Some(container),
+                ..Default::default()
+            },
+        ))
+    });
+    Ok(try_join_all(made).await?.into_iter().collect())
+}
+
+impl Containers {
+    /// Makes a container of this cell and gives its id. One that the engine was asked for is
+    /// known here, and removed, even when nobody waits for it any more.
+    pub(super) async fn create(
+        self: &Arc<Self>,
+        operation: &str,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<String, BackendError> {
+        let containers = Arc::clone(self);
+        let operation = operation.to_owned();
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let making = async move {
+            let client = &containers.shared.client;
+            let created = bounded(&operation, client.create_container(Some(options), body)).await?;
+            containers.own(&created.id);
+            Ok(created.id)
+        };
+        self.shared.finish(making).await
+    }
+
+    fn own(&self, id: &str) {
+        self.ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(id.to_owned());
+    }
+
+    /// Takes the containers and networks out of every removal of this run.
+    fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+        let networks = self.lease.iter().flat_map(|lease| lease.subnets());
+        let names = networks.map(|&subnet| networks::name(&self.shared.run, subnet));
+        let ids = self
+            .ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        self.shared.kept().extend(names.chain(ids));
+    }
+}
+
+impl Drop for Containers {
+    /// Removes the containers in the background, off the path of the next cell; the networks are
+    /// free for it once all of them are gone. Networks that a container may still be on are leased
+    /// to nobody any more: the sweep of the whole run removes them.
+    fn drop(&mut self) {
+        // Forgotten unless it is given back: neither a kept cell nor one whose removal is cut short
+        // frees its networks.
+        let lease = ManuallyDrop::new(self.lease.take());
+        if self.kept.load(Ordering::Relaxed) {
+            return;
+        }
+        let ids = std::mem::take(self.ids.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let shared = Arc::clone(&self.shared);
+        let removal = async move {
+            let gone = join_all(ids.iter().map(|id| remove(&shared.client, id))).await;
+            if gone.into_iter().all(|gone| gone) {
+                drop(ManuallyDrop::into_inner(lease));
+            }
+        };
+        // Without a runtime the sweep of the whole run removes them.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.shared.work.spawn_on(removal, &runtime);
+        }
+    }
+}
+
+/// Removes a container, whatever it is doing, and tells whether it is gone.
+async fn remove(client: &bollard::Docker, id: &str) -> bool {
+    let operation = format!("remove container {id}");
+    let mut why = String::new();
+    for _ in 0..REMOVAL_ATTEMPTS {
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
+        match answered(&operation, client.remove_container(id, Some(options))).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) if status(&error) == Some(404) => return true,
+            Ok(Err(error)) => {
+                why = cause(&error);
+                if !why.contains("is already in progress") {
+                    break;
+                }
+                await_removal(client, id).await;
+            }
+            Err(error) => {
+                why = error.message;
+                break;
+            }
+        }
+    }
+    tracing::debug!(id, error = why, "a container was not removed at once");
+    false
+}
+
+/// Waits until a removal that somebody else asked for has ended, well or not.
+async fn await_removal(client: &bollard::Docker, id: &str) {
+    let options = WaitContainerOptionsBuilder::new()
+        .condition("removed")
+        .build();
+    let mut removed = std::pin::pin!(client.wait_container(id, Some(options)));
+    // Whatever it tells, the next attempt finds out how things are.
+    tokio::time::timeout(ENGINE_TIMEOUT, removed.next())
+        .await
+        .ok();
+}
+
+fn no_host(host: &HostName) -> BackendError {
+    BackendError::machine(format!("there is no host `{host}` in this cell"))
+}
+
+/// The contents of the one file in a tar archive.
+fn only_file(archive: &[u8]) -> Result<Vec<u8>, std::io::Error> {
+    let mut archive = tar::Archive::new(archive);
+    let mut entry = archive
+        .entries()?
+        .next()
+        .ok_or_else(|| std::io::Error::other("the engine sent an empty archive"))??;
+    let mut bytes = Vec::new();
+    entry.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

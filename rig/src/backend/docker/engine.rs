@@ -1,0 +1,277 @@
+//! The engine of a run: its connection, and what all cells of the run share.
+
+use std::collections::{BTreeMap, HashSet};
+use std::future::Future;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::container::AttachContainerResults;
+use bollard::errors::Error as EngineError;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::AttachContainerOptionsBuilder;
+use indexmap::IndexMap;
+use tokio_util::task::TaskTracker;
+
+use super::cell::DockerCell;
+use super::images::{AGENT_IMAGE_NAME, ImageProgress, Images};
+use super::labels::{self, Owner, RunId};
+use super::networks::NetworkPool;
+use super::sweep::{SweepScope, remove_all, survey};
+use super::sweeper::Sweeper;
+use crate::backend::{Backend, BackendError, SubnetLease};
+use crate::plan::Plan;
+use crate::spec::Image;
+use crate::units::ImageName;
+
+/// The longest that the engine may take for one request other than a build.
+pub(super) const ENGINE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The longest that a released cell may take to vanish before the run says that it did not.
+const REMOVAL_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A Docker engine, for one run.
+#[derive(Debug)]
+pub struct Docker {
+    pub(super) shared: Arc<Shared>,
+    networks: Arc<NetworkPool>,
+}
+
+/// What every part of the backend needs.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) client: bollard::Docker,
+    pub(super) run: RunId,
+    pub(super) owner: Owner,
+    /// References of the images by their names in the file, and the agent's.
+    pub(super) images: BTreeMap<ImageName, String>,
+    pub(super) agent_image: String,
+    /// Cells opened so far: their numbers tell their containers apart.
+    pub(super) cells: AtomicUsize,
+    /// Requests that go on to their end, and removals.
+    pub(super) work: TaskTracker,
+    /// Containers by id and networks by name that stay on the engine on purpose.
+    kept: Mutex<HashSet<String>>,
+}
+
+impl Shared {
+    /// Attaches to every standard stream of a container that has not been started, so that no byte
+    /// is missed.
+    pub(super) async fn attach(
+        &self,
+        operation: &str,
+        container: &str,
+    ) -> Result<AttachContainerResults, BackendError> {
+        let options = AttachContainerOptionsBuilder::new()
+            .stdin(true)
+            .stdout(true)
+            .stderr(true)
+            .stream(true)
+            .build();
+        let request = self.client.attach_container(container, Some(options));
+        bounded(operation, request).await
+    }
+
+    pub(super) fn kept(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn labels(
+        &self,
+        extra: &[(&str, &str)],
+    ) -> std::collections::HashMap<String, String> {
+        labels::labels(&self.run, &self.owner, extra)
+    }
+
+    /// Does work that makes something on the engine, to its end even when nobody waits for it any
+    /// more: a request that was sent is carried out, whoever hears of it.
+    pub(super) async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, BackendError>> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        self.work
+            .spawn(work)
+            .await
+            .unwrap_or_else(|error| Err(BackendError::machine(format!("ask the engine: {error}"))))
+    }
+}
+
+impl Docker {
+    /// Connects to the engine that the environment means, and asks for a sign of life.
+    pub async fn connect() -> Result<bollard::Docker, BackendError> {
+        let client = testcontainers::core::client::docker_client_instance()
+            .await
+            .map_err(|error| unreachable_engine(&error.to_string(), None))?;
+        match tokio::time::timeout(ENGINE_TIMEOUT, client.version()).await {
+            Ok(Ok(_)) => Ok(client),
+            Ok(Err(error)) => Err(unreachable_engine(&cause(&error), status(&error))),
+            Err(_) => Err(unreachable_engine("it does not answer", None)),
+        }
+    }
+
+    /// Finds or makes the agent's image and `requests`, and gets ready for cells of the run that
+    /// `sweeper` guards. When this is given up, the guard waits until it is undone.
+    ///
+    /// # Errors
+    /// An image that cannot be made is the fault of its entry in the file.
+    pub async fn prepare(
+        client: bollard::Docker,
+        sweeper: &Sweeper,
+        requests: &IndexMap<ImageName, Image>,
+        progress: &(dyn Fn(ImageProgress) + Sync),
+    ) -> Result<Self, BackendError> {
+        let images = Images::new(client.clone(), sweeper.work().clone());
+        let agent_image = images.agent(progress).await?;
+        let mut references = BTreeMap::new();
+        for (name, image) in requests {
+            references.insert(name.clone(), images.prepare(name, image, progress).await?);
+        }
+        tracing::debug!(%agent_image, ?references, "{AGENT_IMAGE_NAME} and node images are there");
+        let shared = Arc::new(Shared {
+            client,
+            run: sweeper.run().clone(),
+            owner: Owner::this_process(),
+            images: references,
+            agent_image,
+            cells: AtomicUsize::new(0),
+            work: sweeper.work().clone(),
+            kept: Mutex::default(),
+        });
+        Ok(Self {
+            networks: Arc::new(NetworkPool::new(Arc::clone(&shared))),
+            shared,
+        })
+    }
+}
+
+/// Finds or makes one image, as a run would, and gives the reference by which the engine knows it.
+///
+/// # Errors
+/// An image that cannot be made.
+pub async fn prepare_image(
+    client: &bollard::Docker,
+    name: &ImageName,
+    image: &Image,
+    progress: &(dyn Fn(ImageProgress) + Sync),
+) -> Result<String, BackendError> {
+    Images::new(client.clone(), TaskTracker::new())
+        .prepare(name, image, progress)
+        .await
+}
+
+impl Backend for Docker {
+    type Cell = DockerCell;
+
+    async fn lease(&self, count: usize) -> Result<Arc<dyn SubnetLease>, BackendError> {
+        Ok(Arc::new(NetworkPool::lease(&self.networks, count).await?))
+    }
+
+    async fn open(
+        &self,
+        plan: Arc<Plan>,
+        lease: Arc<dyn SubnetLease>,
+    ) -> Result<DockerCell, BackendError> {
+        DockerCell::open(Arc::clone(&self.shared), plan, lease).await
+    }
+
+    async fn close(&self) -> Result<(), BackendError> {
+        self.shared.work.close();
+        if tokio::time::timeout(REMOVAL_TIMEOUT, self.shared.work.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("released cells are still being removed");
+        }
+        let scope = SweepScope::Run(self.shared.run.clone());
+        let kept = self.shared.kept().clone();
+        let found = survey(&self.shared.client, &scope).await?;
+        let ours = found
+            .into_iter()
+            .filter(|leftover| !kept.contains(&leftover.id))
+            .collect();
+        let failed = remove_all(&self.shared.client, ours).await;
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            let failures: Vec<_> = failed.iter().map(ToString::to_string).collect();
+            Err(BackendError::machine(format!(
+                "remove {}",
+                failures.join("; ")
+            )))
+        }
+    }
+}
+
+/// What hosts and nodes have in common: standard streams that the controller is attached to, and an
+/// input that ends when the controller is gone, however that went.
+pub(super) fn attached_container() -> ContainerCreateBody {
+    ContainerCreateBody {
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        open_stdin: Some(true),
+        stdin_once: Some(true),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// Runs one request of the engine within [`ENGINE_TIMEOUT`]; `operation` names it with its object.
+pub(super) async fn bounded<T>(
+    operation: &str,
+    request: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, BackendError> {
+    answered(operation, request)
+        .await?
+        .map_err(|error| BackendError::machine(format!("{operation}: {}", cause(&error))))
+}
+
+/// Like [`bounded`], and gives the engine's own error to those who tell its errors apart.
+pub(super) async fn answered<T>(
+    operation: &str,
+    request: impl Future<Output = Result<T, EngineError>>,
+) -> Result<Result<T, EngineError>, BackendError> {
+    tokio::time::timeout(ENGINE_TIMEOUT, request)
+        .await
+        .map_err(|_| {
+            BackendError::machine(format!(
+                "{operation}: the engine did not answer within {} s",
+                ENGINE_TIMEOUT.as_secs()
+            ))
+        })
+}
+
+/// The engine's own words where it said any, otherwise the innermost cause.
+pub(super) fn cause(error: &EngineError) -> String {
+    if let EngineError::DockerResponseServerError { message, .. } = error {
+        return message.trim().to_owned();
+    }
+    if let EngineError::DockerStreamError { error } = error {
+        return error.trim().to_owned();
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text = inner.to_string();
+        source = inner.source();
+    }
+    text
+}
+
+/// The HTTP status that the engine answered with, if it answered.
+pub(super) fn status(error: &EngineError) -> Option<u16> {
+    match error {
+        EngineError::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+fn unreachable_engine(why: &str, status: Option<u16>) -> BackendError {
+    let hint = if why.contains("ermission denied") {
+        "this user may not open the engine's socket: join its group (often `docker`) or run as one who may"
+    } else if matches!(status, Some(401 | 403)) {
+        "the engine forbids this user to use it: ask whoever runs it, or name another one with DOCKER_HOST"
+    } else {
+        "start the engine (for instance `dockerd`), or name a reachable one with DOCKER_HOST"
+    };
+    BackendError::machine(format!("reach a container engine: {why}")).with_hint(hint)
+}

@@ -1,0 +1,194 @@
+//! A host: the container of an agent, with the host's interfaces.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use bollard::models::{
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkConnectRequest,
+    NetworkingConfig,
+};
+use bollard::query_parameters::StartContainerOptions;
+
+use super::agent_link::AgentLink;
+use super::cell::Containers;
+use super::engine::{Shared, attached_container, bounded};
+use super::labels;
+use super::networks;
+use crate::agent::protocol::{HostInterface, Request, Response};
+use crate::backend::BackendError;
+use crate::plan::{HostPlan, InterfacePlan, Plan};
+use crate::units::printable;
+
+/// What an agent needs beyond the engine's default: offloads and addresses, packet sockets, and a
+/// look at the sockets of programs that are not its children.
+const CAPABILITIES: [&str; 3] = ["NET_ADMIN", "NET_RAW", "SYS_PTRACE"];
+
+/// The kernel's name of the loopback interface.
+const LOOPBACK: &str = "lo";
+
+/// A host that exists and has not been started.
+#[derive(Debug)]
+pub(super) struct CreatedHost {
+    pub(super) plan: HostPlan,
+    pub(super) container: String,
+}
+
+/// Makes the container of a host, with every interface in place.
+pub(super) async fn create(
+    containers: &Arc<Containers>,
+    plan: &Plan,
+    host: &HostPlan,
+    prefix: &str,
+) -> Result<CreatedHost, BackendError> {
+    let shared = &containers.shared;
+    let name = format!("{prefix}-host-{}", host.name);
+    let operation = format!("make host `{}`", host.name);
+    let body = ContainerCreateBody {
+        image: Some(shared.agent_image.clone()),
+        hostname: Some(host.name.to_string()),
+        labels: Some(shared.labels(&[
+            (labels::CELL, &plan.cell),
+            (labels::HOST, host.name.as_str()),
+        ])),
+        host_config: Some(HostConfig {
+            network_mode: Some(host.interfaces.first().map_or_else(
+                || "none".to_owned(),
+                |first| network_name(shared, plan, first),
+            )),
+            cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
+            extra_hosts: Some(names_on(plan, host)),
+            sysctls: Some(host.sysctls.clone().into_iter().collect()),
+            ..HostConfig::default()
+        }),
+        networking_config: host.interfaces.first().map(|first| NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(
+                network_name(shared, plan, first),
+                endpoint(first),
+            )])),
+        }),
+        ..attached_container()
+    };
+    let container = containers.create(&operation, &name, body).await?;
+    // Engines before API 1.44 take one network at creation.
+    for interface in host.interfaces.iter().skip(1) {
+        let network = network_name(shared, plan, interface);
+        let request = NetworkConnectRequest {
+            container: container.clone(),
+            endpoint_config: Some(endpoint(interface)),
+        };
+        bounded(&operation, shared.client.connect_network(&network, request)).await?;
+    }
+    Ok(CreatedHost {
+        plan: host.clone(),
+        container,
+    })
+}
+
+/// Starts the agent of a host and waits until it records.
+pub(super) async fn start(
+    shared: &Shared,
+    plan: &Plan,
+    host: &CreatedHost,
+) -> Result<AgentLink, BackendError> {
+    let name = &host.plan.name;
+    let operation = format!("start host `{name}`");
+    let attached = shared.attach(&operation, &host.container).await?;
+    let link = AgentLink::new(name.clone(), attached);
+    bounded(
+        &operation,
+        shared
+            .client
+            .start_container(&host.container, None::<StartContainerOptions>),
+    )
+    .await?;
+    let networks = host
+        .plan
+        .interfaces
+        .iter()
+        .map(|interface| (IpAddr::V4(interface.address), interface.network.to_string()))
+        .collect();
+    let request = Request::Open {
+        host: name.to_string(),
+        networks,
+    };
+    let Response::Opened { interfaces } = link.ask(request).await? else {
+        return Err(BackendError::machine(format!(
+            "{operation}: its agent gave an answer to another question"
+        )));
+    };
+    for warning in interfaces.iter().filter_map(offload_warning) {
+        tracing::warn!(cell = plan.cell, host = %name, "{warning}");
+    }
+    tracing::debug!(cell = plan.cell, host = %name, "host is up and records");
+    Ok(link)
+}
+
+/// What to say of an interface whose packets may be longer than those on a wire; nothing of
+/// loopback, which is no wire on any machine.
+fn offload_warning(interface: &HostInterface) -> Option<String> {
+    if interface.name == LOOPBACK || interface.offloads_left.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "interface {} keeps {} on: segment lengths may not be those of a wire",
+        printable(&interface.name),
+        printable(&interface.offloads_left.join(", "))
+    ))
+}
+
+fn network_name(shared: &Shared, plan: &Plan, interface: &InterfacePlan) -> String {
+    let subnet = plan
+        .networks
+        .iter()
+        .find(|network| network.name == interface.network)
+        .map(|network| network.subnet);
+    subnet.map_or_else(String::new, |subnet| networks::name(&shared.run, subnet))
+}
+
+fn endpoint(interface: &InterfacePlan) -> EndpointSettings {
+    EndpointSettings {
+        ipam_config: Some(EndpointIpamConfig {
+            ipv4_address: Some(interface.address.to_string()),
+            ..EndpointIpamConfig::default()
+        }),
+        ..EndpointSettings::default()
+    }
+}
+
+/// Entries of /etc/hosts, which the programs of a host share with its agent.
+fn names_on(plan: &Plan, host: &HostPlan) -> Vec<String> {
+    let names: BTreeMap<&String, &Ipv4Addr> = plan
+        .nodes
+        .iter()
+        .filter(|node| node.host == host.name)
+        .flat_map(|node| &node.names)
+        .collect();
+    names
+        .into_iter()
+        .map(|(name, address)| format!("{name}:{address}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offloads_left_on_are_told_of_interfaces_with_a_wire() {
+        let interface = |name: &str, offloads: &[&str]| HostInterface {
+            name: name.to_owned(),
+            label: "alice@lan".to_owned(),
+            mac: [0; 6],
+            addresses: vec![],
+            mtu_bytes: 1500,
+            offloads_left: offloads.iter().map(|&name| name.to_owned()).collect(),
+        };
+        assert_eq!(
+            offload_warning(&interface("eth0", &["tso", "gro"])).as_deref(),
+            Some("interface eth0 keeps tso, gro on: segment lengths may not be those of a wire")
+        );
+        assert_eq!(offload_warning(&interface("eth0", &[])), None);
+        assert_eq!(offload_warning(&interface("lo", &["tso"])), None);
+    }
+}

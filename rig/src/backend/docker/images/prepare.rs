@@ -1,0 +1,194 @@
+//! From an entry of the file to a reference that the engine knows.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio_util::task::TaskTracker;
+
+use super::build::Builder;
+use super::context::{Context, Digest};
+use super::lock::MakingLock;
+use super::{agent, base, cargo};
+use crate::backend::BackendError;
+use crate::spec::{BaseImage, Image, ImageBuild, ImageOrigin};
+use crate::units::ImageName;
+
+/// What becomes of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageProgress {
+    /// A part of its making begins; which, in a line.
+    Working {
+        /// The image.
+        name: ImageName,
+        /// What is going on.
+        what: String,
+    },
+    /// A line that its making printed.
+    Output {
+        /// The image.
+        name: ImageName,
+        /// The line, harmless to a terminal.
+        line: String,
+    },
+    /// It is there.
+    Ready {
+        /// The image.
+        name: ImageName,
+        /// Reference by which the engine knows it.
+        reference: String,
+        /// How long it took.
+        took: Duration,
+    },
+}
+
+/// Who is told what becomes of the images.
+pub(in crate::backend::docker) type Listener<'a> = &'a (dyn Fn(ImageProgress) + Sync);
+
+/// Finds and makes images on one engine.
+#[derive(Debug)]
+pub(in crate::backend::docker) struct Images {
+    client: bollard::Docker,
+    /// The undoing of makings that were given up.
+    undoing: TaskTracker,
+}
+
+impl Images {
+    pub(in crate::backend::docker) fn new(client: bollard::Docker, undoing: TaskTracker) -> Self {
+        Self { client, undoing }
+    }
+
+    /// The image of the agent: this very program.
+    pub(in crate::backend::docker) async fn agent(
+        &self,
+        listener: Listener<'_>,
+    ) -> Result<String, BackendError> {
+        let (name, context) = agent::context().await?;
+        self.found_or_built(&name, &context, None, listener).await
+    }
+
+    /// The image of an entry of the file; its errors point into the entry.
+    pub(in crate::backend::docker) async fn prepare(
+        &self,
+        name: &ImageName,
+        image: &Image,
+        listener: Listener<'_>,
+    ) -> Result<String, BackendError> {
+        let prepared = match &image.origin {
+            ImageOrigin::Reference(base) => {
+                let began = Instant::now();
+                self.ensured(name, base, listener).await.map(|_id| {
+                    let reference = base.image.value.clone();
+                    listener(ImageProgress::Ready {
+                        name: name.clone(),
+                        reference: reference.clone(),
+                        took: began.elapsed(),
+                    });
+                    reference
+                })
+            }
+            ImageOrigin::Build(build) => self.built(name, build, listener).await,
+        };
+        prepared.map_err(|error| error.or_at(image.place))
+    }
+
+    async fn built(
+        &self,
+        name: &ImageName,
+        build: &ImageBuild,
+        listener: Listener<'_>,
+    ) -> Result<String, BackendError> {
+        let dockerfile = &build.dockerfile;
+        let text = std::fs::read_to_string(&dockerfile.value).map_err(|error| {
+            let file = dockerfile.value.display();
+            BackendError::input(
+                format!("make image `{name}`: read {file}: {error}"),
+                dockerfile.place,
+            )
+        })?;
+        let mut context = Context::new(name, &text);
+        if let Some(folder) = &build.context {
+            context
+                .add_folder(&folder.value)
+                .map_err(|error| error.or_at(folder.place))?;
+        }
+        if let Some(cargo) = &build.cargo {
+            // The workspace is the one that the Dockerfile belongs to.
+            let folder = dockerfile
+                .value
+                .parent()
+                .filter(|path| !path.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            for program in cargo::build(name, cargo, folder, listener, &self.undoing).await? {
+                context.add_program(&program)?;
+            }
+        }
+        let base_id = match &build.base {
+            Some(base) => Some(self.ensured(name, base, listener).await?),
+            None => None,
+        };
+        self.found_or_built(name, &context, base_id.as_deref(), listener)
+            .await
+    }
+
+    /// The id of an image that is not built here.
+    async fn ensured(
+        &self,
+        name: &ImageName,
+        base: &BaseImage,
+        listener: Listener<'_>,
+    ) -> Result<String, BackendError> {
+        let script = base.make.as_ref().map(|make| make.value.as_path());
+        base::ensure(
+            &self.client,
+            name,
+            &base.image.value,
+            script,
+            listener,
+            &self.undoing,
+        )
+        .await
+        .map_err(|error| error.or_at(base.image.place))
+    }
+
+    async fn found_or_built(
+        &self,
+        name: &ImageName,
+        context: &Context,
+        base_id: Option<&str>,
+        listener: Listener<'_>,
+    ) -> Result<String, BackendError> {
+        let began = Instant::now();
+        let Digest(digest) = context.digest(base_id);
+        let reference = format!("rig/{}:{digest}", name.as_str().to_ascii_lowercase());
+        let there = async || base::image_id(&self.client, &reference).await;
+        if there().await?.is_none() {
+            let _lock = MakingLock::take(name).await?;
+            // Whoever held the lock may have made it.
+            if there().await?.is_none() {
+                self.build(name, context, &reference, listener).await?;
+            }
+        }
+        listener(ImageProgress::Ready {
+            name: name.clone(),
+            reference: reference.clone(),
+            took: began.elapsed(),
+        });
+        Ok(reference)
+    }
+
+    async fn build(
+        &self,
+        name: &ImageName,
+        context: &Context,
+        reference: &str,
+        listener: Listener<'_>,
+    ) -> Result<(), BackendError> {
+        listener(ImageProgress::Working {
+            name: name.clone(),
+            what: format!("building {reference}"),
+        });
+        Builder::new(&self.client, name, listener, &self.undoing)
+            .build(reference, context.tar()?)
+            .await
+    }
+}

@@ -1,0 +1,124 @@
+//! The arguments of each command.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Do these programs talk to each other, and how does every connection end?
+#[derive(Debug, Parser)]
+#[command(name = "rig", version, about, max_term_width = 100)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `rig` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the cells of a matrix file and judge how every connection ends
+    Run(RunArgs),
+    /// List the cells of a matrix file
+    List(ListArgs),
+    /// Check a matrix file without running anything
+    Validate(ValidateArgs),
+    /// List the connections of a capture and how each ended
+    Flows(FlowsArgs),
+    /// Check the connections of a capture against a pattern
+    Check(CheckArgs),
+    /// Remove what killed runs left on the engine
+    Gc(GcArgs),
+    /// Hold a host: runs inside a container, not by hand
+    #[command(hide = true)]
+    Agent,
+}
+
+/// Arguments of `rig run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The matrix file
+    pub file: PathBuf,
+    /// Run only cells whose name contains this: `client=netcat`, or several parts joined by `,`;
+    /// may be given more than once, a cell that fits any of them is run
+    #[arg(long, value_name = "PART")]
+    pub filter: Vec<String>,
+    /// How many cells run at the same time [default: number of processors]
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<std::num::NonZeroUsize>,
+    /// Folder for the evidence; what an earlier run left there is replaced
+    #[arg(long, value_name = "DIR", default_value = "rig-out")]
+    pub out: PathBuf,
+    /// Leave the hosts and programs of cells that did not pass on the engine, to be looked at
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Arguments of `rig list`.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// The matrix file
+    pub file: PathBuf,
+    /// List only cells whose name contains this, as in `rig run`
+    #[arg(long, value_name = "PART")]
+    pub filter: Vec<String>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `rig validate`.
+#[derive(Debug, clap::Args)]
+pub struct ValidateArgs {
+    /// The matrix files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Arguments of `rig flows`.
+#[derive(Debug, clap::Args)]
+pub struct FlowsArgs {
+    /// The capture, pcap or pcapng
+    pub capture: PathBuf,
+    /// Print one JSON object a line, with the field names of Zeek's conn.log
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `rig check`.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The capture, pcap or pcapng
+    pub capture: PathBuf,
+    /// Which flows: `A -> B`, each an address, a name from the capture, a port, `address:port`, or
+    /// `*`; several may be given
+    #[arg(long, value_name = "FLOW", default_value = "* -> *")]
+    pub flow: Vec<String>,
+    /// The pattern that each of them must match, or `@FILE` with a pattern in it; see
+    /// docs/patterns.md
+    #[arg(long, value_name = "PATTERN")]
+    pub pattern: Option<String>,
+    /// The fates that are allowed, in Zeek's names: `SF`, or `SF,RSTO`
+    #[arg(long, value_name = "FATES", value_delimiter = ',')]
+    pub fate: Vec<String>,
+    /// How many flows there must be: `1`, `2..`, `1..3`
+    #[arg(long, value_name = "COUNT")]
+    pub count: Option<String>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `rig gc`.
+#[derive(Debug, clap::Args)]
+pub struct GcArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also remove what belongs to runs that are still going on, runs of other machines, and
+    /// layers of images that are less than an hour old
+    #[arg(long)]
+    pub all: bool,
+    /// Also remove the images that rig made
+    #[arg(long)]
+    pub images: bool,
+}

@@ -1,0 +1,359 @@
+//! What comes of the checks, and how it is written.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::super::exit::Exit;
+use super::capture::Capture;
+use super::ends::Selector;
+use super::request::Request;
+use crate::analysis::{ConnState, Flow, Proto, Sender};
+use crate::judge::{FlowNames, FlowRules, Verdict};
+use crate::units::printable;
+
+/// How many connections a line names when none is found.
+const MAX_FLOWS_SHOWN: usize = 5;
+/// How many frames a line of text names.
+const MAX_FRAMES_SHOWN: usize = 12;
+
+/// Everything that was found, in the order of the selectors and of the flows.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    lines: Vec<Line>,
+}
+
+/// The result for one connection, or for a selector as a whole.
+#[derive(Debug, Serialize)]
+struct Line {
+    /// The selector as written.
+    flow: String,
+    verdict: Verdict,
+    #[serde(flatten)]
+    connection: Option<Connection>,
+    /// What does not hold.
+    problems: Vec<String>,
+    /// The flow and the pattern side by side, where they part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ladder: Option<String>,
+    /// Frames on which the result rests.
+    frames: Vec<u64>,
+}
+
+/// A connection, under the field names of Zeek's conn.log.
+#[derive(Debug, Serialize)]
+struct Connection {
+    #[serde(rename = "id.orig_h")]
+    orig_address: IpAddr,
+    #[serde(rename = "id.orig_p")]
+    orig_port: u16,
+    #[serde(rename = "id.resp_h")]
+    resp_address: IpAddr,
+    #[serde(rename = "id.resp_p")]
+    resp_port: u16,
+    proto: Proto,
+    conn_state: ConnState,
+    history: String,
+    /// `frame.number` of its first packet.
+    first_frame: u64,
+    /// Its ends with their names.
+    #[serde(skip)]
+    shown: String,
+}
+
+/// Holds the flows of a capture against a request.
+pub(super) fn check(request: &Request, selectors: &[Selector], capture: &Capture) -> Outcome {
+    let mut lines = Vec::new();
+    for selector in selectors {
+        let flows: Vec<_> = capture
+            .flows
+            .iter()
+            .filter(|flow| selector.means(flow))
+            .collect();
+        if !request.count.allow(flows.len() as u64) {
+            lines.push(wrong_count(request, selector, flows.len(), capture));
+        }
+        let judged = flows
+            .into_iter()
+            .map(|flow| judge(request, selector, flow, capture));
+        lines.extend(judged);
+    }
+    // What was not read might have changed any result: further packets of a connection, further
+    // connections.
+    if capture.stop.is_some() {
+        for line in &mut lines {
+            line.verdict = Verdict::Inconclusive;
+        }
+    }
+    Outcome { lines }
+}
+
+fn judge(request: &Request, selector: &Selector, flow: &Flow, capture: &Capture) -> Line {
+    let rules = FlowRules {
+        fate: &request.fate,
+        closed_by: None,
+        pattern: request.pattern.as_ref(),
+        never: &[],
+    };
+    let name = |side| capture.name_of(flow.endpoint(side).ip());
+    let names = FlowNames {
+        initiator: name(Sender::Initiator).unwrap_or("initiator").to_owned(),
+        responder: name(Sender::Responder).unwrap_or("responder").to_owned(),
+    };
+    let outcome = rules.check(flow, &names);
+    let mut frames = outcome.frames;
+    frames.sort_unstable();
+    frames.dedup();
+    Line {
+        flow: selector.text.clone(),
+        verdict: if outcome.problems.is_empty() {
+            Verdict::Pass
+        } else {
+            Verdict::Fail
+        },
+        connection: Some(Connection {
+            orig_address: flow.orig.ip(),
+            orig_port: flow.orig.port(),
+            resp_address: flow.resp.ip(),
+            resp_port: flow.resp.port(),
+            proto: flow.proto,
+            conn_state: flow.conn_state,
+            history: flow.history.clone(),
+            first_frame: flow.first_frame,
+            shown: shown(flow, capture),
+        }),
+        problems: outcome.problems,
+        ladder: outcome.ladder,
+        frames,
+    }
+}
+
+/// There are too few or too many connections.
+fn wrong_count(request: &Request, selector: &Selector, found: usize, capture: &Capture) -> Line {
+    let mut problem = format!("connections: expected {}, found {found}", request.count);
+    if found == 0 {
+        let all = &capture.flows;
+        let mut parts: Vec<_> = all
+            .iter()
+            .take(MAX_FLOWS_SHOWN)
+            .map(|flow| shown(flow, capture))
+            .collect();
+        if all.len() > MAX_FLOWS_SHOWN {
+            parts.push(format!("{} more", all.len() - MAX_FLOWS_SHOWN));
+        }
+        problem.push_str("; the capture has ");
+        problem.push_str(&parts.join(", "));
+        if all.is_empty() {
+            problem.push_str("none at all");
+        }
+    }
+    Line {
+        flow: selector.text.clone(),
+        verdict: Verdict::Fail,
+        connection: None,
+        problems: vec![problem],
+        ladder: None,
+        frames: Vec::new(),
+    }
+}
+
+/// `alice 10.0.0.11:40000 -> 10.0.0.10:15102`.
+fn shown(flow: &Flow, capture: &Capture) -> String {
+    let end = |side| {
+        let endpoint = flow.endpoint(side);
+        match capture.name_of(endpoint.ip()) {
+            Some(name) => format!("{name} {endpoint}"),
+            None => endpoint.to_string(),
+        }
+    };
+    format!("{} -> {}", end(Sender::Initiator), end(Sender::Responder))
+}
+
+impl Outcome {
+    /// One JSON object a line.
+    pub(super) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
+        for line in &self.lines {
+            serde_json::to_writer(&mut *out, line)?;
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    /// A line a result, with what does not hold below it, and a sum at the end.
+    pub(super) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        for line in &self.lines {
+            write!(out, "{line}")?;
+        }
+        let count = |verdict| {
+            self.lines
+                .iter()
+                .filter(|line| line.verdict == verdict)
+                .count()
+        };
+        let parts: Vec<_> = [Verdict::Pass, Verdict::Inconclusive, Verdict::Fail]
+            .into_iter()
+            .map(|verdict| (count(verdict), verdict.word()))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        if parts.is_empty() {
+            return writeln!(out, "no connections, as expected");
+        }
+        writeln!(out, "{}", parts.join(", "))
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        match self.lines.iter().map(|line| line.verdict).max() {
+            Some(Verdict::Fail | Verdict::Error) => Exit::Failed,
+            Some(Verdict::Inconclusive) => Exit::Inconclusive,
+            _ => Exit::Passed,
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.verdict.word();
+        match &self.connection {
+            None => write!(f, "{word:<13} {}", printable(&self.flow))?,
+            Some(connection) => {
+                let (shown, fate) = (printable(&connection.shown), connection.conn_state);
+                write!(f, "{word:<13} {shown}  {fate}")?;
+                let frames = self.frames.iter().take(MAX_FRAMES_SHOWN);
+                let frames: Vec<_> = frames.map(u64::to_string).collect();
+                let more = if self.frames.len() > MAX_FRAMES_SHOWN {
+                    " …"
+                } else {
+                    ""
+                };
+                let noun = if frames.len() == 1 { "frame" } else { "frames" };
+                write!(f, "  {noun} {}{more}", frames.join(" "))?;
+            }
+        }
+        writeln!(f)?;
+        for problem in &self.problems {
+            writeln!(f, "    {}", printable(problem))?;
+        }
+        for row in self.ladder.iter().flat_map(|ladder| ladder.lines()) {
+            writeln!(f, "    {row}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::Side;
+    use crate::pattern::Pattern;
+    use crate::pattern::testing::events;
+    use crate::spec::Copies;
+
+    fn capture() -> Capture {
+        let flow = |port: u16, first_frame, text: &str, conn_state| {
+            let mut events = events(text);
+            for event in &mut events {
+                event.frame += first_frame - 1;
+            }
+            Flow {
+                proto: Proto::Tcp,
+                orig: format!("10.0.0.11:{port}").parse().unwrap(),
+                resp: "10.0.0.10:15102".parse().unwrap(),
+                first: events[0].at,
+                last: events[events.len() - 1].at,
+                first_frame,
+                orig_side: Side::default(),
+                resp_side: Side::default(),
+                conn_state,
+                history: "Sh".to_owned(),
+                closed_by: None,
+                completeness: 0,
+                events,
+            }
+        };
+        let orderly = "> SYN; < SYN-ACK; > ACK; > DATA 4; < FIN; > FIN";
+        Capture {
+            flows: vec![
+                flow(40000, 1, orderly, ConnState::SF),
+                flow(40001, 7, "> SYN; < RST", ConnState::REJ),
+            ],
+            names: vec![("10.0.0.11".parse().unwrap(), "alice".to_owned())],
+            stop: None,
+        }
+    }
+
+    fn request(pattern: &str, count: Copies) -> Request {
+        Request {
+            flows: Vec::new(),
+            pattern: (!pattern.is_empty()).then(|| Pattern::parse(pattern).unwrap()),
+            fate: vec![ConnState::SF],
+            count,
+        }
+    }
+
+    fn written(request: &Request, flow: &str, capture: &Capture) -> (String, String, Exit) {
+        let selector = Selector::read(flow, &capture.names).unwrap();
+        let outcome = check(request, &[selector], capture);
+        let (mut text, mut json) = (Vec::new(), Vec::new());
+        outcome.write_text(&mut text).unwrap();
+        outcome.write_json(&mut json).unwrap();
+        let utf8 = |bytes| String::from_utf8(bytes).unwrap();
+        (utf8(text), utf8(json), outcome.exit())
+    }
+
+    #[test]
+    fn each_connection_is_a_line() {
+        let request = request("> SYN < SYN-ACK ... < FIN > FIN", Copies::SOME);
+        let (text, json, exit) = written(&request, "alice -> :15102", &capture());
+        assert_eq!(exit, Exit::Failed);
+        insta::assert_snapshot!(text, @r"
+        pass          alice 10.0.0.11:40000 -> 10.0.0.10:15102  SF  frames 1 2 5 6
+        fail          alice 10.0.0.11:40001 -> 10.0.0.10:15102  REJ  frame 8
+            fate is REJ (history Sh), expected SF
+            pattern: expected `< SYN-ACK`, came `< RST` (frame 8): the connection was refused
+                  time   frame  flow                               pattern
+                0.000000     7  > SYN            [SYN]             > SYN
+            x   0.001000     8  < RST            [RST]             expected < SYN-ACK
+        1 pass, 1 fail
+        ");
+        insta::assert_snapshot!(json, @r##"
+        {"flow":"alice -> :15102","verdict":"pass","id.orig_h":"10.0.0.11","id.orig_p":40000,"id.resp_h":"10.0.0.10","id.resp_p":15102,"proto":"tcp","conn_state":"SF","history":"Sh","first_frame":1,"problems":[],"frames":[1,2,5,6]}
+        {"flow":"alice -> :15102","verdict":"fail","id.orig_h":"10.0.0.11","id.orig_p":40001,"id.resp_h":"10.0.0.10","id.resp_p":15102,"proto":"tcp","conn_state":"REJ","history":"Sh","first_frame":7,"problems":["fate is REJ (history Sh), expected SF","pattern: expected `< SYN-ACK`, came `< RST` (frame 8): the connection was refused"],"ladder":"      time   frame  flow                               pattern\n    0.000000     7  > SYN            [SYN]             > SYN\nx   0.001000     8  < RST            [RST]             expected < SYN-ACK\n","frames":[8]}
+        "##);
+    }
+
+    #[test]
+    fn a_wrong_count_names_the_connections_there_are() {
+        let (text, json, exit) = written(&request("", Copies::SOME), "* -> 99", &capture());
+        assert_eq!(exit, Exit::Failed);
+        insta::assert_snapshot!(text, @r"
+        fail          * -> 99
+            connections: expected 1 or more, found 0; the capture has alice 10.0.0.11:40000 -> 10.0.0.10:15102, alice 10.0.0.11:40001 -> 10.0.0.10:15102
+        1 fail
+        ");
+        insta::assert_snapshot!(json, @r##"{"flow":"* -> 99","verdict":"fail","problems":["connections: expected 1 or more, found 0; the capture has alice 10.0.0.11:40000 -> 10.0.0.10:15102, alice 10.0.0.11:40001 -> 10.0.0.10:15102"],"frames":[]}"##);
+        let none = Copies {
+            min: 0,
+            max: Some(0),
+        };
+        let (text, _, exit) = written(&request("", none), "* -> 99", &capture());
+        assert_eq!(
+            (text.as_str(), exit),
+            ("no connections, as expected\n", Exit::Passed)
+        );
+    }
+
+    #[test]
+    fn a_capture_that_stops_early_decides_nothing() {
+        let capture = Capture {
+            stop: Some("reading stopped".to_owned()),
+            ..capture()
+        };
+        for flow in ["* -> *", "* -> 99"] {
+            let (_, _, exit) = written(&request("", Copies::SOME), flow, &capture);
+            assert_eq!(exit, Exit::Inconclusive, "{flow}");
+        }
+    }
+}

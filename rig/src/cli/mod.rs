@@ -1,0 +1,31 @@
+//! The command line: arguments are read, one call into the library is made, its result becomes an
+//! exit code.
+
+mod args;
+mod exit;
+mod input;
+
+mod agent;
+mod check;
+mod flows;
+mod gc;
+mod list;
+mod run;
+mod say;
+mod validate;
+
+pub use args::{Args, Command};
+pub use exit::Exit;
+
+/// Does what the arguments ask.
+pub fn main(args: Args) -> Exit {
+    match args.command {
+        Command::Run(args) => run::main(&args),
+        Command::List(args) => list::main(&args),
+        Command::Validate(args) => validate::main(&args),
+        Command::Flows(args) => flows::main(&args),
+        Command::Check(args) => check::main(&args),
+        Command::Gc(args) => gc::main(&args),
+        Command::Agent => agent::main(),
+    }
+}

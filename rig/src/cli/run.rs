@@ -1,0 +1,328 @@
+//! `rig run`.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread;
+
+use indexmap::IndexMap;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::args::RunArgs;
+use super::exit::Exit;
+use super::{input, say};
+use crate::backend::docker::{Docker, ImageProgress, RunId, Sweeper};
+use crate::backend::{BackendError, Blame};
+use crate::matrix::{self, Cell};
+use crate::plan;
+use crate::report::{
+    Files, MatrixSource, Outcome, Plain, Reporters, Screen, Summary, Terminal, explain_trouble,
+    outcome,
+};
+use crate::run::{self, Event, ImageState, RunReport, Settings, Trouble};
+use crate::spec::{Image, Spec};
+use crate::units::ImageName;
+
+/// Events that may wait for the reporters.
+const EVENT_QUEUE: usize = 1024;
+
+/// A run that is ready to begin.
+struct Prepared {
+    spec: Arc<Spec>,
+    cells: Vec<Cell>,
+    settings: Settings,
+    run: RunId,
+    source: MatrixSource,
+}
+
+pub(super) fn main(args: &RunArgs) -> Exit {
+    let prepared = match prepare(args) {
+        Ok(prepared) => prepared,
+        Err(exit) => return exit,
+    };
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return say::failure(Exit::Machine, &format!("start a runtime: {error}")),
+    };
+    let sweeper = Sweeper::new(prepared.run.clone(), not_swept);
+    let (exit, clean) = runtime.block_on(supervise(prepared, &sweeper));
+    if clean {
+        sweeper.stand_down();
+    } else {
+        drop(sweeper);
+    }
+    // What still runs belongs to a run that was given up.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Reads the file and everything else that can be wrong before the engine is asked.
+fn prepare(args: &RunArgs) -> Result<Prepared, Exit> {
+    let (spec, matrix) = input::load(&args.file)?;
+    let cells = matrix::select(&matrix.cells, &args.filter)
+        .map_err(|error| say::failure(Exit::Input, &error.to_string()))?;
+    run::prepare_out(&args.out).map_err(|error| say::failure(Exit::Input, &error.to_string()))?;
+    let jobs = args.jobs.or_else(|| thread::available_parallelism().ok());
+    let run = RunId::new();
+    Ok(Prepared {
+        source: MatrixSource::new(&args.file, spec.source.text()),
+        settings: Settings {
+            run: run.to_string(),
+            file: args.file.clone(),
+            out: args.out.clone(),
+            jobs: jobs.map_or(1, NonZeroUsize::get),
+            keep: args.keep,
+        },
+        spec: Arc::new(spec),
+        cells,
+        run,
+    })
+}
+
+/// Runs, and ends early when asked to: once for an orderly end, twice to leave at once. Tells how
+/// it ended, and whether nothing of the run is left on the engine.
+async fn supervise(prepared: Prepared, sweeper: &Sweeper) -> (Exit, bool) {
+    let stop = CancellationToken::new();
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            return (
+                say::failure(Exit::Machine, &format!("watch for signals: {error}")),
+                true,
+            );
+        }
+    };
+    let (events, queue) = mpsc::channel(EVENT_QUEUE);
+    let reporters = reporters(&prepared);
+    let source = prepared.source.clone();
+    // The reporters are done once the run is over and nobody else can tell them anything.
+    let teller = events.downgrade();
+    let mut running = Box::pin(async {
+        tokio::join!(
+            drive(prepared, sweeper, events, stop.clone()),
+            report(reporters, queue)
+        )
+    });
+    let finished = tokio::select! {
+        finished = &mut running => finished,
+        () = signals.next() => {
+            stop.cancel();
+            if let Some(events) = teller.upgrade() {
+                // A queue that is full is no reason to wait: the summary says it again.
+                events.try_send(Event::Interrupted).ok();
+            }
+            tokio::select! {
+                finished = &mut running => finished,
+                () = signals.next() => return (Exit::Interrupted, false),
+            }
+        }
+    };
+    match finished {
+        (Ok(report), true) => (exit_of(&report), report.left_behind.is_empty()),
+        (Ok(report), false) => {
+            // What the run itself came to says more than a report that could not be written.
+            let exit = match exit_of(&report) {
+                exit @ (Exit::Interrupted | Exit::Input) => exit,
+                _ => Exit::Machine,
+            };
+            (exit, report.left_behind.is_empty())
+        }
+        (Err(error), _) => (trouble(error, &source), false),
+    }
+}
+
+/// Makes the images and runs the cells.
+async fn drive(
+    prepared: Prepared,
+    sweeper: &Sweeper,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) -> Result<RunReport, BackendError> {
+    let Prepared {
+        spec,
+        cells,
+        settings,
+        ..
+    } = prepared;
+    let begun = Event::Started {
+        run: settings.run.clone(),
+        matrix: spec.name.clone(),
+        cells: cells.iter().map(|cell| cell.name.clone()).collect(),
+        jobs: settings.jobs,
+        out: settings.out.clone(),
+    };
+    events.send(begun).await.ok();
+    let images = images_of(&spec, &cells);
+    let listener = |progress| {
+        // A reporter that lags behind misses a line of a build, nothing more.
+        events.try_send(image_event(progress)).ok();
+    };
+    let backend = tokio::select! {
+        backend = connect_and_prepare(sweeper, &images, &listener) => backend?,
+        () = stop.cancelled() => {
+            return Err(BackendError {
+                blame: Blame::Nobody,
+                ..BackendError::machine("make images: interrupted")
+            });
+        }
+    };
+    let report = run::run(
+        Arc::new(backend),
+        spec,
+        cells,
+        settings,
+        events.clone(),
+        stop,
+    )
+    .await;
+    events
+        .send(Event::Finished(Box::new(report.clone())))
+        .await
+        .ok();
+    Ok(report)
+}
+
+async fn connect_and_prepare(
+    sweeper: &Sweeper,
+    images: &IndexMap<ImageName, Image>,
+    listener: &(dyn Fn(ImageProgress) + Sync),
+) -> Result<Docker, BackendError> {
+    let client = Docker::connect().await?;
+    Docker::prepare(client, sweeper, images, listener).await
+}
+
+/// The images that the chosen cells use.
+fn images_of(spec: &Spec, cells: &[Cell]) -> IndexMap<ImageName, Image> {
+    let used: BTreeSet<ImageName> = cells
+        .iter()
+        .filter_map(|cell| plan::images_used(spec, cell).ok())
+        .flatten()
+        .collect();
+    spec.images
+        .iter()
+        .filter(|(name, _)| used.contains(*name))
+        .map(|(name, image)| (name.clone(), image.clone()))
+        .collect()
+}
+
+fn image_event(progress: ImageProgress) -> Event {
+    match progress {
+        ImageProgress::Working { name, what } => Event::Image {
+            name,
+            state: ImageState::Working(what),
+        },
+        ImageProgress::Output { name, line } => Event::Image {
+            name,
+            state: ImageState::Output(line),
+        },
+        ImageProgress::Ready {
+            name,
+            reference,
+            took,
+        } => Event::Image {
+            name,
+            state: ImageState::Ready { reference, took },
+        },
+    }
+}
+
+fn reporters(prepared: &Prepared) -> Reporters {
+    let source = || prepared.source.clone();
+    let screen = Screen::of(&io::stderr());
+    let reporters = if screen.terminal {
+        Reporters::new().with(Terminal::new(source(), screen))
+    } else {
+        Reporters::new().with(Plain::new(io::stderr(), source(), screen))
+    };
+    reporters
+        .with(Files::new(prepared.settings.out.clone(), source()))
+        .with(Summary::new(
+            io::stdout(),
+            source(),
+            Screen::of(&io::stdout()),
+        ))
+}
+
+/// Tells the reporters of every event; whether all of them could do their part.
+async fn report(mut reporters: Reporters, mut queue: mpsc::Receiver<Event>) -> bool {
+    let mut all_well = true;
+    while let Some(event) = queue.recv().await {
+        // A reader that has gone away has seen enough.
+        let failed = reporters.on(&event).into_iter();
+        for error in failed.filter(|error| !error.is_broken_pipe()) {
+            all_well = false;
+            say::failure(Exit::Machine, &error.to_string());
+        }
+        if matches!(event, Event::Finished(_)) {
+            break;
+        }
+    }
+    all_well
+}
+
+fn exit_of(report: &RunReport) -> Exit {
+    let input = report.cells.iter().any(|cell| {
+        cell.trouble
+            .as_ref()
+            .is_some_and(|trouble| trouble.blame == Blame::Input)
+    });
+    match outcome(report) {
+        Outcome::Interrupted => Exit::Interrupted,
+        _ if input => Exit::Input,
+        Outcome::Error => Exit::Machine,
+        Outcome::Failed => Exit::Failed,
+        Outcome::Inconclusive => Exit::Inconclusive,
+        Outcome::Passed => Exit::Passed,
+    }
+}
+
+fn trouble(error: BackendError, source: &MatrixSource) -> Exit {
+    let exit = match error.blame {
+        Blame::Input => Exit::Input,
+        Blame::Machine => Exit::Machine,
+        Blame::Nobody => Exit::Interrupted,
+    };
+    say::text(&explain_trouble(
+        &Trouble::from(error),
+        source,
+        Screen::of(&io::stderr()),
+    ));
+    exit
+}
+
+/// The signals that ask a run to end.
+struct Signals {
+    all: [Signal; 3],
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            all: [
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::hangup())?,
+            ],
+        })
+    }
+
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.all;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+fn not_swept(error: &BackendError) {
+    say::failure(
+        Exit::Machine,
+        &format!("clean up: {error}; `rig gc` removes the rest"),
+    );
+}

@@ -1,0 +1,58 @@
+//! Whether captures can be relied on.
+
+use crate::agent::protocol::InterfaceProof;
+use crate::plan::Plan;
+use crate::units::HostName;
+
+use super::types::Evidence;
+
+/// Why the captures of `hosts` may lack packets; `None` when they are proven complete.
+pub(super) fn doubt(evidence: &Evidence, hosts: &[&HostName]) -> Option<String> {
+    hosts.iter().find_map(|host| {
+        let proofs = evidence.hosts.get(*host).map(|host| &host.interfaces);
+        match proofs {
+            Some(proofs) if !proofs.is_empty() => proofs.iter().find_map(reason),
+            _ => Some(format!(
+                "the capture of host {host} is not proven complete: its agent gave no account of it"
+            )),
+        }
+    })
+}
+
+/// Why the captures of a cell may lack packets: every interface of every host needs its proof.
+pub(super) fn doubt_of_cell(plan: &Plan, evidence: &Evidence) -> Option<String> {
+    let hosts: Vec<&HostName> = plan.hosts.iter().map(|host| &host.name).collect();
+    doubt(evidence, &hosts).or_else(|| {
+        let planned = plan.hosts.iter().flat_map(|host| {
+            let labels = host.interfaces.iter();
+            labels.map(move |interface| (host, format!("{}@{}", host.name, interface.network)))
+        });
+        planned
+            .filter(|(host, label)| {
+                let proofs = evidence.hosts.get(&host.name);
+                !proofs.is_some_and(|host| host.interfaces.iter().any(|one| one.label == *label))
+            })
+            .map(|(_, label)| format!("the interface {label} was not captured"))
+            .next()
+    })
+}
+
+fn reason(proof: &InterfaceProof) -> Option<String> {
+    let reason = if proof.dropped > 0 {
+        format!(
+            "the kernel dropped {} of {} packets",
+            proof.dropped,
+            proof.dropped.saturating_add(proof.received)
+        )
+    } else if !proof.opened {
+        "the sentinel at its beginning is missing".to_owned()
+    } else if !proof.closed {
+        "the sentinel at its end is missing".to_owned()
+    } else {
+        return None;
+    };
+    Some(format!(
+        "the capture on {} is not proven complete: {reason}",
+        proof.label
+    ))
+}

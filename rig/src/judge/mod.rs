@@ -1,0 +1,31 @@
+//! Checks and evidence become verdicts. Pure: no clock, no I/O.
+//!
+//! [`judge`] asks every check of a plan about the evidence of its cell. A flow check rests on the
+//! captures: where one of them is not proven complete, or where it cannot be told which program
+//! opened a connection, the check is inconclusive whatever the packets seem to say.
+
+mod types;
+mod verdict;
+
+mod complete;
+mod connections;
+mod select;
+
+mod programs;
+mod sockets;
+
+mod finding;
+mod rules;
+
+pub(crate) use rules::{FlowNames, FlowRules};
+pub use select::node_of;
+pub use types::{
+    Annotation, CheckReport, Evidence, HostEvidence, Judgement, NodeEvidence, OutputLine, Verdict,
+    Visit, VisitEnd,
+};
+pub use verdict::judge;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

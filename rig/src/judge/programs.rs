@@ -1,0 +1,118 @@
+//! Exit and output checks: what became of a program and what it printed.
+
+use crate::plan::{ExitCheck, OutputCheck, Stream};
+use crate::units::{Signal, printable};
+
+use super::finding::{Finding, bounded, listed};
+use super::types::{Evidence, VisitEnd};
+
+/// What the engine adds to a signal's number to make an exit code.
+const SIGNAL_CODE_BASE: i64 = 128;
+/// How many lines of output a detail shows.
+const MAX_LINES_SHOWN: usize = 3;
+/// The longest line of output a detail shows, in characters.
+const MAX_LINE_CHARS: usize = 80;
+
+/// Judges how a node's last visit ended.
+pub(super) fn judge_exit(check: &ExitCheck, evidence: &Evidence) -> Finding {
+    let node = &check.node;
+    let visits = evidence.nodes.get(node).map(|node| node.visits.as_slice());
+    let Some(visit) = visits.unwrap_or_default().last() else {
+        return Finding::fail(&format!("{node} was never started"));
+    };
+    let holds = match visit.ended {
+        None => check.running,
+        Some(end) => allows(check, end.code),
+    };
+    if holds {
+        return Finding::pass();
+    }
+    let came = match visit.ended {
+        None => "was still running".to_owned(),
+        Some(end) => shown_end(end),
+    };
+    Finding::fail(&format!("{node} {came}, expected {}", wanted(check)))
+}
+
+/// Whether an end with this code is allowed; a check that names none allows any.
+fn allows(check: &ExitCheck, code: i64) -> bool {
+    let by_signal = check
+        .signal
+        .is_some_and(|signal| code == signal_code(signal));
+    let any = check.codes.is_empty() && check.signal.is_none() && !check.running;
+    check.codes.contains(&code) || by_signal || any
+}
+
+fn signal_code(signal: Signal) -> i64 {
+    SIGNAL_CODE_BASE + i64::from(signal.number())
+}
+
+fn shown_end(end: VisitEnd) -> String {
+    let number = i32::try_from(end.code - SIGNAL_CODE_BASE).ok();
+    match number.and_then(Signal::from_number) {
+        Some(signal) => format!("exited with code {} ({signal})", end.code),
+        None => format!("exited with code {}", end.code),
+    }
+}
+
+fn wanted(check: &ExitCheck) -> String {
+    let codes = check.codes.iter().map(|code| format!("code {code}"));
+    let signal = check
+        .signal
+        .map(|s| format!("code {} ({s})", signal_code(s)));
+    let running = check.running.then(|| "to be running".to_owned());
+    let all: Vec<_> = codes.chain(signal).chain(running).collect();
+    if all.is_empty() {
+        "it to end".to_owned()
+    } else {
+        all.join(" or ")
+    }
+}
+
+/// Judges what a node printed.
+pub(super) fn judge_output(check: &OutputCheck, evidence: &Evidence) -> Finding {
+    let node = &check.node;
+    let Some(seen) = evidence.nodes.get(node) else {
+        return Finding::fail(&format!("{node} was never started"));
+    };
+    let of_stream = |stream| check.stream.is_none_or(|wanted| wanted == stream);
+    let lines: Vec<_> = seen
+        .output
+        .iter()
+        .filter(|line| of_stream(line.stream))
+        .collect();
+    let fits = |line: &&&super::OutputLine| line.text.contains(&check.text);
+    let found = lines.iter().filter(fits).count() as u64;
+    let more_matters = check.count.max.is_some() || !check.count.allow(found);
+    if seen.dropped_bytes > 0 && more_matters {
+        let dropped = seen.dropped_bytes;
+        return Finding::inconclusive(&format!(
+            "{node} printed too much: {dropped} bytes of it were not kept"
+        ));
+    }
+    if check.count.allow(found) {
+        return Finding::pass();
+    }
+    let place = match check.stream {
+        None => "",
+        Some(Stream::Stdout) => " on stdout",
+        Some(Stream::Stderr) => " on stderr",
+    };
+    let shown: Vec<_> = match found {
+        0 => lines.iter().rev().take(MAX_LINES_SHOWN).rev().collect(),
+        _ => lines.iter().filter(fits).collect(),
+    };
+    let shown = shown
+        .into_iter()
+        .map(|line| format!("\"{}\"", bounded(&printable(&line.text), MAX_LINE_CHARS)));
+    let what = match (lines.len(), found) {
+        (0, _) => "it printed nothing".to_owned(),
+        (_, 0) => format!("the last it printed is {}", listed(shown, MAX_LINES_SHOWN)),
+        _ => listed(shown, MAX_LINES_SHOWN),
+    };
+    let text = bounded(&printable(&check.text), MAX_LINE_CHARS);
+    Finding::fail(&format!(
+        "lines of {node} with \"{text}\"{place}: expected {}, found {found}; {what}",
+        check.count
+    ))
+}

@@ -1,0 +1,162 @@
+//! Which flows a check is about: those whose ends are the sockets of the nodes it names.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::analysis::{Flow, Sender};
+use crate::plan::{FlowSelector, NodePlan, Plan, Ready};
+use crate::units::{NodeName, Timestamp};
+
+use super::types::{Evidence, Visit};
+
+/// How far outside a flow's time its owner may have been seen; the same addresses and ports may be
+/// used again later, by another program.
+const MAX_OWNER_DISTANCE: Duration = Duration::from_secs(1);
+/// How long after its program's first packet a visit may have been noted as started.
+const MAX_START_DELAY: Duration = Duration::from_secs(2);
+
+/// The flows between two nodes.
+#[derive(Debug, Default)]
+pub(super) struct Selection<'a> {
+    /// In order of their first packet.
+    pub(super) flows: Vec<&'a Flow>,
+    /// Flows that would be among them if the right program opened them, which cannot be told.
+    pub(super) doubtful: Vec<&'a Flow>,
+}
+
+/// Finds the flows from `initiator` to `responder`.
+pub(super) fn select<'a>(
+    selector: &FlowSelector,
+    initiator: &NodePlan,
+    responder: &NodePlan,
+    plan: &Plan,
+    evidence: &'a Evidence,
+) -> Selection<'a> {
+    let mut selection = Selection::default();
+    for flow in &evidence.flows {
+        let from = flow.orig;
+        let to = flow.resp;
+        let fits = on_host_of(initiator, initiator, from.ip(), plan)
+            && on_host_of(responder, initiator, to.ip(), plan)
+            && selector
+                .initiator
+                .port
+                .is_none_or(|port| port == from.port())
+            && serves(responder, selector.responder.port, to.port(), plan);
+        if !fits {
+            continue;
+        }
+        match opener(flow, responder, plan, evidence) {
+            Opener::Node(node) if *node == initiator.name => selection.flows.push(flow),
+            Opener::Node(_) => {}
+            Opener::Unknown(candidates) => {
+                if candidates.is_empty() || candidates.contains(&&initiator.name) {
+                    selection.doubtful.push(flow);
+                }
+            }
+        }
+    }
+    selection
+}
+
+/// The node whose socket is at one end of a flow, as far as it is known.
+#[must_use]
+pub fn node_of<'a>(
+    plan: &'a Plan,
+    evidence: &'a Evidence,
+    flow: &Flow,
+    side: Sender,
+) -> Option<&'a NodeName> {
+    let responder = plan.nodes.iter().find(|node| {
+        on_host_of(node, node, flow.resp.ip(), plan) && serves(node, None, flow.resp.port(), plan)
+    })?;
+    match side {
+        Sender::Responder => Some(&responder.name),
+        Sender::Initiator => match opener(flow, responder, plan, evidence) {
+            Opener::Node(node) => Some(node),
+            Opener::Unknown(_) => None,
+        },
+    }
+}
+
+/// Whether `address` is the host's of `node`, in a flow opened on the host of `initiator`.
+fn on_host_of(node: &NodePlan, initiator: &NodePlan, address: IpAddr, plan: &Plan) -> bool {
+    if address.is_loopback() {
+        return node.host == initiator.host;
+    }
+    plan.host(&node.host).is_some_and(|host| {
+        let mut interfaces = host.interfaces.iter();
+        interfaces.any(|interface| IpAddr::V4(interface.address) == address)
+    })
+}
+
+/// Whether `responder` is who answers on `port`: by the port that the check gives, by the port
+/// that the node is known to listen on, or because no other node of its host listens there.
+fn serves(responder: &NodePlan, wanted: Option<u16>, port: u16, plan: &Plan) -> bool {
+    let listens = |node: &NodePlan| match node.ready {
+        Some(Ready::Listening(port)) => Some(port),
+        _ => None,
+    };
+    if let Some(wanted) = wanted.or_else(|| listens(responder)) {
+        return wanted == port;
+    }
+    !plan
+        .nodes
+        .iter()
+        .any(|node| node.host == responder.host && listens(node) == Some(port))
+}
+
+/// Who opened a connection.
+enum Opener<'a> {
+    Node(&'a NodeName),
+    /// One of these, or nobody that is known.
+    Unknown(Vec<&'a NodeName>),
+}
+
+/// Who opened `flow`: the owner that the agent saw, or the only node that could have.
+fn opener<'a>(
+    flow: &Flow,
+    responder: &NodePlan,
+    plan: &'a Plan,
+    evidence: &'a Evidence,
+) -> Opener<'a> {
+    let from = flow.orig.ip();
+    let could_send = |node: &&NodePlan| on_host_of(node, node, from, plan);
+    let distance = |at: Timestamp| at.since(flow.first).max(flow.first.since(at));
+    // Loopback addresses are every host's: the owner seen nearest in time decides.
+    let hosts = plan.nodes.iter().filter(could_send).map(|node| &node.host);
+    let owner = hosts
+        .filter_map(|host| evidence.hosts.get(host))
+        .flat_map(|host| &host.owners)
+        .filter(|owner| owner.local == flow.orig && owner.remote == flow.resp)
+        .filter(|owner| {
+            flow.first.since(owner.at) <= MAX_OWNER_DISTANCE
+                && owner.at.since(flow.last) <= MAX_OWNER_DISTANCE
+        })
+        .filter_map(|owner| Some((distance(owner.at), owner.node.as_ref()?)))
+        .min_by_key(|(distance, _)| *distance);
+    if let Some((_, node)) = owner {
+        return Opener::Node(node);
+    }
+    // The responder is taken not to call itself.
+    let candidates: Vec<_> = plan
+        .nodes
+        .iter()
+        .filter(could_send)
+        .filter(|node| node.name != responder.name)
+        .map(|node| &node.name)
+        .filter(|name| {
+            let node = evidence.nodes.get(*name);
+            node.is_some_and(|node| node.visits.iter().any(|visit| alive(visit, flow.first)))
+        })
+        .collect();
+    match candidates[..] {
+        [only] => Opener::Node(only),
+        _ => Opener::Unknown(candidates),
+    }
+}
+
+/// Whether a program may have been running at that moment.
+fn alive(visit: &Visit, at: Timestamp) -> bool {
+    visit.started.since(at) <= MAX_START_DELAY && visit.ended.is_none_or(|end| end.at >= at)
+}

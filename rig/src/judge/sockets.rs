@@ -1,0 +1,106 @@
+//! Socket checks: the table of a node's host at a marked moment.
+
+use crate::agent::protocol::SocketRow;
+use crate::plan::{Copies, Plan, SocketCheck, SocketPattern};
+
+use super::finding::{Finding, listed};
+use super::types::{Evidence, Verdict};
+
+/// How many rows a detail shows.
+const MAX_ROWS_SHOWN: usize = 6;
+
+/// How many rows a pattern without `count` is about.
+const AT_LEAST_ONE: Copies = Copies { min: 1, max: None };
+
+/// Judges a socket check.
+pub(super) fn judge(check: &SocketCheck, plan: &Plan, evidence: &Evidence) -> Finding {
+    let node = &check.node;
+    let Some(host) = plan.node(node).map(|node| &node.host) else {
+        return Finding::new(Verdict::Error, &format!("{node} is not part of the cell"));
+    };
+    let mark = &check.mark;
+    let Some(table) = evidence.marks.get(mark).and_then(|hosts| hosts.get(host)) else {
+        let detail = format!("the socket table of host {host} was not read at mark {mark}");
+        return Finding::inconclusive(&detail);
+    };
+    let of_node = |row: &&SocketRow| row.node.as_ref().is_none_or(|owner| owner == node);
+    let rows: Vec<_> = table.iter().filter(of_node).collect();
+    let mut problems = Vec::new();
+    let count = |pattern| rows.iter().filter(|row| fits(pattern, row)).count() as u64;
+    for pattern in &check.has {
+        let wanted = pattern.count.unwrap_or(AT_LEAST_ONE);
+        let found = count(pattern);
+        if !wanted.allow(found) {
+            let shown = shown_pattern(pattern);
+            problems.push(format!("rows {shown}: expected {wanted}, found {found}"));
+        }
+    }
+    for pattern in &check.lacks {
+        let found = count(pattern);
+        if pattern.count.unwrap_or(AT_LEAST_ONE).allow(found) {
+            let not = pattern
+                .count
+                .map_or("none".to_owned(), |count| format!("not {count}"));
+            let shown = shown_pattern(pattern);
+            problems.push(format!("rows {shown}: expected {not}, found {found}"));
+        }
+    }
+    if problems.is_empty() {
+        return Finding::pass();
+    }
+    let table = match rows.len() {
+        0 => "the table is empty".to_owned(),
+        _ => format!(
+            "there are {}",
+            listed(rows.iter().map(|row| shown_row(row)), MAX_ROWS_SHOWN)
+        ),
+    };
+    Finding::fail(&format!(
+        "sockets of {node} at {mark}: {}; {table}",
+        problems.join("; ")
+    ))
+}
+
+fn fits(pattern: &SocketPattern, row: &SocketRow) -> bool {
+    pattern
+        .proto
+        .as_ref()
+        .is_none_or(|proto| *proto == row.proto)
+        && pattern
+            .state
+            .as_ref()
+            .is_none_or(|state| *state == row.state)
+        && pattern.port.is_none_or(|port| port == row.local.port())
+        && pattern
+            .remote_port
+            .is_none_or(|port| port == row.remote.port())
+        && pattern.recv_q.is_none_or(|bytes| bytes == row.recv_q)
+        && pattern.send_q.is_none_or(|bytes| bytes == row.send_q)
+}
+
+fn shown_pattern(pattern: &SocketPattern) -> String {
+    let number = |name: &str, value: Option<u32>| value.map(|value| format!("{name} {value}"));
+    let parts: Vec<_> = [
+        pattern.proto.clone(),
+        pattern.state.clone(),
+        number("port", pattern.port.map(u32::from)),
+        number("remote port", pattern.remote_port.map(u32::from)),
+        number("recv-q", pattern.recv_q),
+        number("send-q", pattern.send_q),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if parts.is_empty() {
+        "of any kind".to_owned()
+    } else {
+        format!("`{}`", parts.join(" "))
+    }
+}
+
+fn shown_row(row: &SocketRow) -> String {
+    format!(
+        "{} {} {} - {} recv-q {} send-q {}",
+        row.proto, row.state, row.local, row.remote, row.recv_q, row.send_q
+    )
+}

@@ -1,0 +1,495 @@
+//! Every kind of check, passing, failing and inconclusive.
+
+use super::testing::*;
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::agent::protocol::SocketRow;
+use crate::analysis::{ConnState, EventKind, Sender};
+use crate::pattern::Pattern;
+use crate::plan::{
+    CheckKind, Copies, ExitCheck, FlowCheck, OutputCheck, SocketCheck, SocketPattern, Stream,
+};
+use crate::units::{MarkName, Signal, Timestamp};
+
+#[test]
+fn a_flow_passes_with_comments_on_its_packets() {
+    let check = FlowCheck {
+        count: Some(Copies {
+            min: 1,
+            max: Some(1),
+        }),
+        fate: vec![ConnState::SF],
+        closed_by: Some(Sender::Responder),
+        pattern: Some(Pattern::parse("> SYN < SYN-ACK ... < FIN > FIN").unwrap()),
+        never: vec![(None, EventKind::Rst)],
+        ..from("alice")
+    };
+    let judgement = judge(&plan(vec![CheckKind::Flow(Box::new(check))]), &evidence());
+    assert_report(&judgement.checks[0], Verdict::Pass, "");
+    assert_eq!(judgement.checks[0].frames, [1, 2, 6, 8, 9]);
+    let comments: Vec<_> = judgement
+        .annotations
+        .iter()
+        .map(|note| format!("{} {}", note.frame, note.comment))
+        .collect();
+    insta::assert_snapshot!(comments.join("\n"), @r"
+    1 expected: > SYN
+    2 expected: < SYN-ACK
+    6 expected: < FIN (server closes first)
+    6 expected: server closes first
+    8 expected: > FIN
+    9 expected: fate SF
+    ");
+}
+
+#[test]
+fn what_any_takes_carries_no_comment() {
+    let check = FlowCheck {
+        pattern: Some(Pattern::parse("> SYN < SYN-ACK - ANY*").unwrap()),
+        ..from("alice")
+    };
+    let judgement = judge(&plan(vec![CheckKind::Flow(Box::new(check))]), &evidence());
+    assert_report(&judgement.checks[0], Verdict::Pass, "");
+    assert_eq!(judgement.checks[0].frames, [1, 2]);
+}
+
+#[test]
+fn a_flow_fails_with_what_was_expected_and_what_came() {
+    let mut evidence = evidence();
+    evidence.flows[0] = flow(
+        "10.0.0.11:40000",
+        "10.0.0.10:15102",
+        RESET,
+        ConnState::RSTO,
+        0,
+    );
+    let check = FlowCheck {
+        fate: vec![ConnState::SF, ConnState::S1],
+        closed_by: Some(Sender::Responder),
+        pattern: Some(Pattern::parse("> SYN < SYN-ACK ... < FIN > FIN").unwrap()),
+        never: vec![
+            (None, EventKind::Rst),
+            (Some(Sender::Responder), EventKind::Data),
+        ],
+        ..from("alice")
+    };
+    let report = judge_flow(check, &evidence);
+    assert_eq!(report.verdict, Verdict::Fail);
+    assert_eq!(report.frames, [6]);
+    let ladder = report.ladder.unwrap();
+    assert!(ladder.contains("x   0.005000     6  > RST"), "{ladder}");
+    insta::assert_snapshot!(report.detail, @"alice 10.0.0.11:40000 -> server 10.0.0.10:15102 (frame 1): `- RST` came in frame 6, expected never; closed first by alice (RST in frame 6), expected server; fate is RSTO (history Sh), expected SF or S1; pattern: expected `< FIN` or `...`, came `> RST` (frame 6): the connection was reset by the initiator; the pattern expects an orderly close");
+}
+
+#[test]
+fn flows_are_counted() {
+    let mut evidence = evidence();
+    let copies = |min, max| Some(Copies { min, max });
+    let counted = |count, nth| {
+        let mut check = FlowCheck {
+            count,
+            ..from("alice")
+        };
+        check.flows.nth = nth;
+        check
+    };
+    let detail = "connections: expected 2, found 1; alice 10.0.0.11:40000 -> server";
+    let report = judge_flow(counted(copies(2, Some(2)), None), &evidence);
+    assert_report(&report, Verdict::Fail, detail);
+    let report = judge_flow(counted(copies(0, Some(0)), None), &evidence);
+    assert_report(&report, Verdict::Fail, "connections: expected 0, found 1");
+    let report = judge_flow(counted(None, Some(2)), &evidence);
+    assert_report(
+        &report,
+        Verdict::Fail,
+        "connections: expected 2 or more, found 1",
+    );
+    let report = judge_flow(from("bob"), &evidence);
+    assert_report(
+        &report,
+        Verdict::Fail,
+        "found 0; the capture has 10.0.0.11:40000 -> 10.0.0.10:15102",
+    );
+    evidence.flows.clear();
+    let report = judge_flow(from("alice"), &evidence);
+    assert_report(&report, Verdict::Fail, "no connection at all");
+    let report = judge_flow(counted(copies(0, None), None), &evidence);
+    assert_report(&report, Verdict::Pass, "");
+}
+
+#[test]
+fn nth_takes_one_of_several_visits() {
+    let mut evidence = evidence();
+    let again = flow(
+        "10.0.0.11:40001",
+        "10.0.0.10:15102",
+        RESET,
+        ConnState::RSTO,
+        5000,
+    );
+    let owners = &mut evidence.hosts.get_mut("left").unwrap().owners;
+    owners.push(owner(&again, Some("alice")));
+    evidence.flows.push(again);
+    for (nth, fate) in [(1, ConnState::SF), (2, ConnState::RSTO)] {
+        let mut check = FlowCheck {
+            fate: vec![fate],
+            ..from("alice")
+        };
+        check.flows.nth = Some(nth);
+        assert_report(&judge_flow(check, &evidence), Verdict::Pass, "");
+    }
+    let check = FlowCheck {
+        fate: vec![ConnState::SF],
+        ..from("alice")
+    };
+    assert_report(
+        &judge_flow(check, &evidence),
+        Verdict::Fail,
+        "10.0.0.11:40001",
+    );
+}
+
+#[test]
+fn a_flow_belongs_to_the_node_that_opened_it() {
+    let mut evidence = evidence();
+    // Both are on the hub: a connection of bob's to the server goes over loopback.
+    let local = flow(
+        "10.0.0.10:50000",
+        "10.0.0.10:15102",
+        ORDERLY,
+        ConnState::SF,
+        3_600_100,
+    );
+    let loopback = flow(
+        "127.0.0.1:50001",
+        "127.0.0.1:15102",
+        ORDERLY,
+        ConnState::SF,
+        3_600_200,
+    );
+    let other_port = flow(
+        "10.0.0.10:50002",
+        "10.0.0.10:99",
+        ORDERLY,
+        ConnState::SF,
+        3_600_300,
+    );
+    let owners = &mut evidence.hosts.get_mut("hub").unwrap().owners;
+    for flow in [&local, &loopback, &other_port] {
+        owners.push(owner(flow, Some("bob")));
+    }
+    // The same addresses and ports, an hour earlier, by another program.
+    let mut earlier = owner(&local, Some("server"));
+    earlier.at = Timestamp(0);
+    owners.insert(0, earlier);
+    evidence.flows.extend([local, loopback, other_port]);
+    let count = |n| {
+        Some(Copies {
+            min: n,
+            max: Some(n),
+        })
+    };
+    let report = judge_flow(
+        FlowCheck {
+            count: count(2),
+            ..from("bob")
+        },
+        &evidence,
+    );
+    assert_report(&report, Verdict::Pass, "");
+    let mut check = FlowCheck {
+        count: count(1),
+        ..from("bob")
+    };
+    check.flows.responder.port = Some(99);
+    assert_report(&judge_flow(check, &evidence), Verdict::Pass, "");
+    let report = judge_flow(
+        FlowCheck {
+            count: count(1),
+            ..from("alice")
+        },
+        &evidence,
+    );
+    assert_report(&report, Verdict::Pass, "");
+}
+
+#[test]
+fn an_unknown_owner_is_found_by_exclusion_or_not_at_all() {
+    let mut evidence = evidence();
+    evidence.hosts.get_mut("left").unwrap().owners[0].node = None;
+    // Only alice is on the host.
+    assert_report(&judge_flow(from("alice"), &evidence), Verdict::Pass, "");
+
+    let mut plan = plan(vec![CheckKind::Flow(Box::new(from("alice")))]);
+    plan.nodes.push(node("carol", "left", None));
+    // Carol was never started, so it was alice still.
+    assert_eq!(judge(&plan, &evidence).verdict, Verdict::Pass);
+    let carol = NodeEvidence {
+        dropped_bytes: 0,
+        visits: vec![visit(None)],
+        output: Vec::new(),
+    };
+    evidence.nodes.insert(node_name("carol"), carol);
+    let judgement = judge(&plan, &evidence);
+    assert_report(
+        &judgement.checks[0],
+        Verdict::Inconclusive,
+        "no owner is known of 10.0.0.11:40000 -> 10.0.0.10:15102 (frame 1): alice may have opened it",
+    );
+    assert_eq!(judgement.checks[0].frames, [1]);
+}
+
+#[test]
+fn a_capture_that_is_not_proven_complete_decides_nothing() {
+    type Spoil = fn(&mut HostEvidence);
+    let cases: [(Spoil, &str); 4] = [
+        (
+            |host| host.interfaces[0].dropped = 3,
+            "left@lan is not proven complete: the kernel dropped 3 of 103",
+        ),
+        (
+            |host| host.interfaces[0].opened = false,
+            "the sentinel at its beginning",
+        ),
+        (
+            |host| host.interfaces[0].closed = false,
+            "the sentinel at its end",
+        ),
+        (
+            |host| host.interfaces.clear(),
+            "host left is not proven complete",
+        ),
+    ];
+    for (spoil, detail) in cases {
+        let mut evidence = evidence();
+        spoil(evidence.hosts.get_mut("left").unwrap());
+        for fate in [ConnState::SF, ConnState::REJ] {
+            let check = FlowCheck {
+                fate: vec![fate],
+                ..from("alice")
+            };
+            assert_report(&judge_flow(check, &evidence), Verdict::Inconclusive, detail);
+        }
+        // A host that takes no part in the flow does not matter.
+        let check = FlowCheck {
+            count: Some(Copies {
+                min: 0,
+                max: Some(0),
+            }),
+            ..from("bob")
+        };
+        assert_report(&judge_flow(check, &evidence), Verdict::Pass, "");
+    }
+    let mut evidence = evidence();
+    evidence.hosts.clear();
+    assert_report(
+        &judge_flow(from("alice"), &evidence),
+        Verdict::Inconclusive,
+        "host left",
+    );
+}
+
+#[test]
+fn exits_are_judged_by_the_last_visit() {
+    let check = |codes: &[i64], signal, running| {
+        CheckKind::Exit(ExitCheck {
+            node: node_name("alice"),
+            codes: codes.to_vec(),
+            signal,
+            running,
+        })
+    };
+    let mut evidence = evidence();
+    let mut ended = |code| {
+        evidence.nodes.get_mut("alice").unwrap().visits = vec![visit(Some(1)), visit(code)];
+        evidence.clone()
+    };
+    let (zero, killed, running) = (ended(Some(0)), ended(Some(137)), ended(None));
+    assert_report(
+        &judge_one(check(&[0], None, false), &zero),
+        Verdict::Pass,
+        "",
+    );
+    assert_report(
+        &judge_one(check(&[], None, false), &zero),
+        Verdict::Pass,
+        "",
+    );
+    assert_report(
+        &judge_one(check(&[1, 2], None, false), &zero),
+        Verdict::Fail,
+        "alice exited with code 0, expected code 1 or code 2",
+    );
+    assert_report(
+        &judge_one(check(&[], Some(Signal::KILL), false), &killed),
+        Verdict::Pass,
+        "",
+    );
+    assert_report(
+        &judge_one(check(&[], Some(Signal::TERM), false), &killed),
+        Verdict::Fail,
+        "alice exited with code 137 (SIGKILL), expected code 143 (SIGTERM)",
+    );
+    assert_report(
+        &judge_one(check(&[], None, true), &running),
+        Verdict::Pass,
+        "",
+    );
+    assert_report(
+        &judge_one(check(&[], None, true), &zero),
+        Verdict::Fail,
+        "exited with code 0, expected to be running",
+    );
+    assert_report(
+        &judge_one(check(&[0], None, false), &running),
+        Verdict::Fail,
+        "alice was still running, expected code 0",
+    );
+    let mut absent = evidence;
+    absent.nodes.remove("alice");
+    assert_report(
+        &judge_one(check(&[0], None, false), &absent),
+        Verdict::Fail,
+        "never started",
+    );
+}
+
+#[test]
+fn output_is_counted_by_line_and_shown_harmless() {
+    let check = |text: &str, stream, min, max| {
+        CheckKind::Output(OutputCheck {
+            node: node_name("bob"),
+            stream,
+            text: text.to_owned(),
+            count: Copies { min, max },
+        })
+    };
+    let mut evidence = evidence();
+    assert_report(
+        &judge_one(check("ciao", None, 1, None), &evidence),
+        Verdict::Fail,
+        "printed nothing",
+    );
+    let line = |stream, text: &str| OutputLine {
+        at: Timestamp(0),
+        stream,
+        text: text.to_owned(),
+    };
+    evidence.nodes.get_mut("bob").unwrap().output = vec![
+        line(Stream::Stdout, "alice: ciao"),
+        line(Stream::Stderr, "ciao again"),
+        line(Stream::Stdout, "\u{1b}[2Jbye"),
+    ];
+    assert_report(
+        &judge_one(check("ciao", None, 2, Some(2)), &evidence),
+        Verdict::Pass,
+        "",
+    );
+    assert_report(
+        &judge_one(check("ciao", Some(Stream::Stderr), 1, Some(1)), &evidence),
+        Verdict::Pass,
+        "",
+    );
+    assert_report(
+        &judge_one(check("ciao", Some(Stream::Stdout), 2, None), &evidence),
+        Verdict::Fail,
+        "lines of bob with \"ciao\" on stdout: expected 2 or more, found 1; \"alice: ciao\"",
+    );
+    assert_report(
+        &judge_one(check("hello", None, 1, None), &evidence),
+        Verdict::Fail,
+        "\"\\u{1b}[2Jbye\"",
+    );
+}
+
+#[test]
+fn sockets_are_those_of_the_node_and_those_of_nobody() {
+    let row = |state: &str, local: &str, recv_q, node: Option<&str>| SocketRow {
+        proto: "tcp".to_owned(),
+        state: state.to_owned(),
+        recv_q,
+        send_q: 0,
+        local: address(local),
+        remote: address("10.0.0.11:40000"),
+        node: node.map(node_name),
+    };
+    let table = vec![
+        row("LISTEN", "0.0.0.0:15102", 0, Some("server")),
+        row("CLOSE_WAIT", "10.0.0.10:15102", 13, Some("server")),
+        row("TIME_WAIT", "10.0.0.10:15102", 0, None),
+        row("ESTABLISHED", "10.0.0.10:50000", 0, Some("bob")),
+    ];
+    let mut evidence = evidence();
+    let at = MarkName::new("end").unwrap();
+    evidence
+        .marks
+        .insert(at, BTreeMap::from([(host_name("hub"), table)]));
+    let of = |state: &str, recv_q, count| SocketPattern {
+        state: Some(state.to_owned()),
+        recv_q,
+        count,
+        ..SocketPattern::default()
+    };
+    let check = |mark: &str, has: Vec<SocketPattern>, lacks: Vec<SocketPattern>| {
+        CheckKind::Sockets(SocketCheck {
+            node: node_name("server"),
+            mark: MarkName::new(mark).unwrap(),
+            has,
+            lacks,
+        })
+    };
+    let two = Some(Copies {
+        min: 2,
+        max: Some(2),
+    });
+    let has = vec![
+        of("CLOSE_WAIT", Some(13), None),
+        of("TIME_WAIT", None, None),
+    ];
+    let passing = check(
+        "end",
+        has,
+        vec![of("ESTABLISHED", None, None), of("LISTEN", None, two)],
+    );
+    assert_report(&judge_one(passing, &evidence), Verdict::Pass, "");
+    let failing = check("end", vec![of("CLOSE_WAIT", Some(12), None)], vec![]);
+    assert_report(
+        &judge_one(failing, &evidence),
+        Verdict::Fail,
+        "sockets of server at end: rows `CLOSE_WAIT recv-q 12`: expected 1 or more, found 0; there are tcp LISTEN",
+    );
+    let failing = check("end", vec![], vec![of("TIME_WAIT", None, None)]);
+    assert_report(
+        &judge_one(failing, &evidence),
+        Verdict::Fail,
+        "rows `TIME_WAIT`: expected none, found 1",
+    );
+    let unread = check("other", vec![of("LISTEN", None, None)], vec![]);
+    assert_report(
+        &judge_one(unread, &evidence),
+        Verdict::Inconclusive,
+        "was not read at mark other",
+    );
+}
+
+#[test]
+fn a_cell_is_the_worst_of_its_checks() {
+    assert_eq!(judge(&plan(vec![]), &evidence()).verdict, Verdict::Pass);
+    let flow = |check: FlowCheck| CheckKind::Flow(Box::new(check));
+    let rejected = FlowCheck {
+        fate: vec![ConnState::REJ],
+        ..from("alice")
+    };
+    let checks = vec![flow(from("alice")), flow(rejected), flow(from("alice"))];
+    let judgement = judge(&plan(checks), &evidence());
+    assert_eq!(judgement.verdict, Verdict::Fail);
+    let verdicts: Vec<_> = judgement.checks.iter().map(|check| check.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Pass, Verdict::Fail, Verdict::Pass]);
+    let unknown = judge_flow(from("nobody"), &evidence());
+    assert_report(
+        &unknown,
+        Verdict::Error,
+        "nobody or server is not part of the cell",
+    );
+}

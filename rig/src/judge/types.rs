@@ -1,0 +1,143 @@
+//! What is judged and what comes of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::protocol::{ConnectionOwner, InterfaceProof, SocketRow};
+use crate::analysis::Flow;
+use crate::plan::Stream;
+use crate::spec::Place;
+use crate::units::{HostName, MarkName, NodeName, Timestamp};
+
+/// The result of a check, of a cell, or of a run. Ordered from good to bad: a cell is the worst of
+/// its checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It holds.
+    Pass,
+    /// It was not run, for a reason that is given.
+    Skipped,
+    /// The evidence is not complete enough to tell.
+    Inconclusive,
+    /// It does not hold.
+    Fail,
+    /// It could not be run: the machine, the engine or a program did not do its part.
+    Error,
+}
+
+impl Verdict {
+    /// The word that reports use.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Skipped => "skipped",
+            Self::Inconclusive => "inconclusive",
+            Self::Fail => "fail",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Everything that was observed of a cell.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// The flows of `wire.pcapng`, with events and payload kept, in order of their first packet.
+    pub flows: Vec<Flow>,
+    /// By host.
+    pub hosts: BTreeMap<HostName, HostEvidence>,
+    /// By node; a node that was never started has no entry.
+    pub nodes: BTreeMap<NodeName, NodeEvidence>,
+    /// Socket tables by mark and host.
+    pub marks: BTreeMap<MarkName, BTreeMap<HostName, Vec<SocketRow>>>,
+}
+
+/// What a host's agent reported.
+#[derive(Debug, Clone, Default)]
+pub struct HostEvidence {
+    /// Proof of completeness of each interface; empty when the agent could not be asked.
+    pub interfaces: Vec<InterfaceProof>,
+    /// Which node opened which connection.
+    pub owners: Vec<ConnectionOwner>,
+}
+
+/// What was observed of a node.
+#[derive(Debug, Clone, Default)]
+pub struct NodeEvidence {
+    /// One entry for each time it was started.
+    pub visits: Vec<Visit>,
+    /// Every line it printed, in order.
+    pub output: Vec<OutputLine>,
+    /// Bytes that it printed and that were not kept.
+    pub dropped_bytes: usize,
+}
+
+/// One life of a node's program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Visit {
+    /// When it was started.
+    pub started: Timestamp,
+    /// How it ended; `None` while it ran when the steps were done.
+    pub ended: Option<VisitEnd>,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct VisitEnd {
+    /// When the end was seen.
+    pub at: Timestamp,
+    /// Exit code as the engine reports it: 128 plus its number for a signal.
+    pub code: i64,
+}
+
+/// A line of a program's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OutputLine {
+    /// When its end was read.
+    pub at: Timestamp,
+    /// Where it was printed.
+    pub stream: Stream,
+    /// The line without its end, as UTF-8 with replacement characters, not yet made printable.
+    pub text: String,
+}
+
+/// The verdict on one check.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CheckReport {
+    /// The check, in a line.
+    pub check: String,
+    /// Where it stands in the matrix file.
+    pub place: Place,
+    /// Its result.
+    pub verdict: Verdict,
+    /// Why: what was expected and what came. Empty for a plain pass.
+    pub detail: String,
+    /// The flow and the pattern side by side, where a pattern did not match.
+    pub ladder: Option<String>,
+    /// Frames of `wire.pcapng` on which the result rests.
+    pub frames: Vec<u64>,
+}
+
+/// A comment for a packet of `wire.pcapng`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Annotation {
+    /// `frame.number`, the first is 1.
+    pub frame: u64,
+    /// The comment.
+    pub comment: String,
+}
+
+/// The verdict on a cell's checks.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Judgement {
+    /// The worst of the checks; `Pass` where there are none.
+    pub verdict: Verdict,
+    /// One report a check, in the order of the file.
+    pub checks: Vec<CheckReport>,
+    /// Comments for the packets that the checks rest on.
+    pub annotations: Vec<Annotation>,
+    /// Why the captures of the cell are not proven complete, if they are not.
+    pub doubt: Option<String>,
+}

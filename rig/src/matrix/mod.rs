@@ -1,0 +1,7 @@
+//! The cells of a matrix: the product of its axes, without what is excluded.
+
+mod expand;
+mod filter;
+
+pub use expand::{Cell, Excluded, MAX_CELL_NAME_BYTES, MAX_CELLS, Matrix, expand};
+pub use filter::{FilterError, select};

@@ -1,0 +1,477 @@
+//! The conditions of an event, in brackets after its name.
+
+use std::ops::RangeInclusive;
+
+use crate::analysis::{EventKind, MAX_PAYLOAD_KEPT_BYTES, TcpFlags};
+use crate::units::{parse_duration, printable};
+
+use super::cursor::Cursor;
+use super::error::{PatternError, near_name, quoted};
+use super::item::{BytesTest, Condition, FlagsTest, Subject};
+
+/// The most conditions on one event: each costs a comparison for each event of a flow.
+const MAX_CONDITIONS: usize = 16;
+/// The longest text in a `bytes` condition, in bytes: more of a payload is not kept.
+const MAX_BYTES_TEXT: usize = MAX_PAYLOAD_KEPT_BYTES;
+
+/// Every condition, in the order in which messages list them.
+const CONDITIONS: [&str; 9] = [
+    "len",
+    "bytes",
+    "gap",
+    "flags",
+    "win",
+    "mss",
+    "retransmission",
+    "lost",
+    "coalesced",
+];
+
+/// Reads `[condition, …]` where it follows; `kind` is the event's, `None` for ANY.
+pub(super) fn parse(
+    cursor: &mut Cursor<'_>,
+    kind: Option<EventKind>,
+) -> Result<Vec<Condition>, PatternError> {
+    // White space may stand before the bracket, but is no part of the event without one.
+    let mut ahead = cursor.clone();
+    ahead.skip_space();
+    let open = ahead.at();
+    if !ahead.eat("[") {
+        return Ok(Vec::new());
+    }
+    *cursor = ahead;
+    let mut conditions = Vec::new();
+    loop {
+        cursor.skip_space();
+        let start = cursor.at();
+        let subject = subject(cursor, kind)?;
+        conditions.push(Condition {
+            subject,
+            text: printable(cursor.since(start)),
+        });
+        if conditions.len() > MAX_CONDITIONS {
+            let message = format!("an event has at most {MAX_CONDITIONS} conditions");
+            return Err(cursor.error_since(start, message));
+        }
+        cursor.skip_space();
+        if cursor.eat("]") {
+            return Ok(conditions);
+        }
+        if !cursor.eat(",") {
+            return Err(match cursor.peek() {
+                None => PatternError::new("these conditions are not closed", open, 1)
+                    .hint("a `]` is missing"),
+                Some(_) => cursor.error_here(format!(
+                    "`,` or `]` was expected, not {}",
+                    cursor.next_shown()
+                )),
+            });
+        }
+    }
+}
+
+fn subject(cursor: &mut Cursor<'_>, kind: Option<EventKind>) -> Result<Subject, PatternError> {
+    let negated = cursor.eat("!");
+    cursor.skip_space();
+    let start = cursor.at();
+    let name = cursor.take_name();
+    if let Some(problem) = kind.and_then(|kind| never_holds(name, kind)) {
+        return Err(cursor.error_since(start, problem));
+    }
+    let wanted = !negated;
+    match name {
+        "retransmission" => return Ok(Subject::Retransmission(wanted)),
+        "lost" => return Ok(Subject::Lost(wanted)),
+        "coalesced" => return Ok(Subject::Coalesced(wanted)),
+        _ if !CONDITIONS.contains(&name) => return Err(unknown(cursor, start, name)),
+        _ if negated => {
+            return Err(cursor
+                .error_since(start, format!("`!` does not go with `{name}`"))
+                .hint("`!` goes with retransmission, lost and coalesced"));
+        }
+        _ => {}
+    }
+    cursor.skip_space();
+    match name {
+        "bytes" => bytes(cursor),
+        "flags" => flags(cursor),
+        "gap" => Ok(Subject::Gap(gap(cursor)?)),
+        "win" => Ok(Subject::Win(number_range(cursor)?)),
+        "mss" => Ok(Subject::Mss(number_range(cursor)?)),
+        _ => Ok(Subject::Len(number_range(cursor)?)),
+    }
+}
+
+/// Why a condition makes no sense on this kind of event.
+fn never_holds(name: &str, kind: EventKind) -> Option<String> {
+    let fits = match name {
+        "len" | "bytes" | "coalesced" => kind == EventKind::Data,
+        "mss" => matches!(kind, EventKind::Syn | EventKind::SynAck),
+        _ => true,
+    };
+    let carrier = if name == "mss" {
+        "SYN and SYN-ACK announce one"
+    } else {
+        "DATA carries payload"
+    };
+    (!fits).then(|| format!("`{name}` never holds for {kind}: only {carrier}"))
+}
+
+fn unknown(cursor: &Cursor<'_>, start: usize, name: &str) -> PatternError {
+    if name.is_empty() {
+        let found = cursor.next_shown();
+        return cursor
+            .error_here(format!("a condition was expected, not {found}"))
+            .hint(format!("conditions are {}", CONDITIONS.join(", ")));
+    }
+    let error = cursor.error_since(start, format!("{} is not a condition", quoted(name)));
+    match near_name(&name.to_lowercase(), &CONDITIONS) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint(format!("conditions are {}", CONDITIONS.join(", "))),
+    }
+}
+
+/// How a number is compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    Equal,
+    AtLeast,
+    AtMost,
+    More,
+    Less,
+}
+
+fn comparison(cursor: &mut Cursor<'_>) -> Result<Comparison, PatternError> {
+    for (sign, comparison) in [
+        (">=", Comparison::AtLeast),
+        ("<=", Comparison::AtMost),
+        (">", Comparison::More),
+        ("<", Comparison::Less),
+        ("=", Comparison::Equal),
+    ] {
+        if cursor.eat(sign) {
+            cursor.skip_space();
+            return Ok(comparison);
+        }
+    }
+    let found = cursor.next_shown();
+    Err(cursor.error_here(format!(
+        "one of `=`, `>=`, `<=`, `>`, `<` was expected, not {found}"
+    )))
+}
+
+/// The numbers that compare so with `value`; `None` when there is none.
+fn range(comparison: Comparison, value: u64) -> Option<RangeInclusive<u64>> {
+    match comparison {
+        Comparison::Equal => Some(value..=value),
+        Comparison::AtLeast => Some(value..=u64::MAX),
+        Comparison::AtMost => Some(0..=value),
+        Comparison::More => value.checked_add(1).map(|least| least..=u64::MAX),
+        Comparison::Less => value.checked_sub(1).map(|most| 0..=most),
+    }
+}
+
+fn number_range(cursor: &mut Cursor<'_>) -> Result<RangeInclusive<u64>, PatternError> {
+    let start = cursor.at();
+    let comparison = comparison(cursor)?;
+    let digits_at = cursor.at();
+    let digits = cursor.take_while(|c| c.is_ascii_alphanumeric());
+    let number: u32 = digits.parse().map_err(|_| {
+        let message = if digits.is_empty() {
+            format!(
+                "a number of bytes was expected, not {}",
+                cursor.next_shown()
+            )
+        } else {
+            format!(
+                "{} is not a number of bytes from 0 to {}",
+                quoted(digits),
+                u32::MAX
+            )
+        };
+        if digits.is_empty() {
+            cursor.error_here(message)
+        } else {
+            cursor.error_since(digits_at, message)
+        }
+    })?;
+    range(comparison, number.into())
+        .ok_or_else(|| cursor.error_since(start, "no number is less than 0"))
+}
+
+/// `>=200ms`, `=1s+-100ms`, `=1s+-10%`; in nanoseconds.
+fn gap(cursor: &mut Cursor<'_>) -> Result<RangeInclusive<u64>, PatternError> {
+    let start = cursor.at();
+    let comparison = comparison(cursor)?;
+    let value = duration_ns(cursor)?;
+    cursor.skip_space();
+    let tolerance_at = cursor.at();
+    if !(cursor.eat("+-") || cursor.eat("±")) {
+        if comparison == Comparison::Equal {
+            return Err(cursor
+                .error_since(start, "no gap is exactly that long on a real wire")
+                .hint(
+                    "give a tolerance, `gap=1s+-100ms` or `gap=1s+-10%`, or a bound, `gap>=1s`",
+                ));
+        }
+        return range(comparison, value)
+            .ok_or_else(|| cursor.error_since(start, "no gap is shorter than nothing"));
+    }
+    if comparison != Comparison::Equal {
+        return Err(cursor.error_since(tolerance_at, "a tolerance goes with `=` only"));
+    }
+    cursor.skip_space();
+    let tolerance = tolerance_ns(cursor, value)?;
+    Ok(value.saturating_sub(tolerance)..=value.saturating_add(tolerance))
+}
+
+fn tolerance_ns(cursor: &mut Cursor<'_>, value: u64) -> Result<u64, PatternError> {
+    let start = cursor.at();
+    let mut ahead = cursor.clone();
+    let digits = ahead.take_while(|c| c.is_ascii_digit());
+    if !ahead.eat("%") {
+        return duration_ns(cursor);
+    }
+    *cursor = ahead;
+    let percent: u64 = digits
+        .parse()
+        .ok()
+        .filter(|percent| *percent <= 100)
+        .ok_or_else(|| cursor.error_since(start, "a tolerance is from 0% to 100%"))?;
+    Ok(value / 100 * percent + value % 100 * percent / 100)
+}
+
+fn duration_ns(cursor: &mut Cursor<'_>) -> Result<u64, PatternError> {
+    let start = cursor.at();
+    let text = cursor.take_while(|c| c.is_alphanumeric() || c == '.');
+    if text.is_empty() {
+        let found = cursor.next_shown();
+        return Err(cursor.error_here(format!("a duration was expected, not {found}")));
+    }
+    parse_duration(text)
+        .ok()
+        .and_then(|duration| u64::try_from(duration.as_nanos()).ok())
+        .ok_or_else(|| {
+            cursor
+                .error_since(start, format!("{} is not a duration", quoted(text)))
+                .hint("write a number with its unit: 500us, 200ms, 2s")
+        })
+}
+
+/// `=RST+ACK` or `*=PSH`.
+fn flags(cursor: &mut Cursor<'_>) -> Result<Subject, PatternError> {
+    let test = if cursor.eat("*=") {
+        FlagsTest::Include
+    } else if cursor.eat("=") {
+        FlagsTest::Are
+    } else {
+        let found = cursor.next_shown();
+        return Err(cursor
+            .error_here(format!("`=` or `*=` was expected, not {found}"))
+            .hint("`flags=RST+ACK` is these and no others, `flags*=PSH` allows others too"));
+    };
+    let mut set = 0;
+    loop {
+        cursor.skip_space();
+        let start = cursor.at();
+        let name = cursor.take_while(char::is_alphanumeric);
+        let Some((_, flag)) = FLAGS.iter().find(|(known, _)| *known == name) else {
+            let names: Vec<_> = FLAGS.iter().map(|(name, _)| *name).collect();
+            let hint = format!("flags are {}, joined by `+`", names.join(", "));
+            return Err(if name.is_empty() {
+                let found = cursor.next_shown();
+                cursor.error_here(format!("the name of a flag was expected, not {found}"))
+            } else {
+                cursor.error_since(start, format!("{} is not a flag", quoted(name)))
+            }
+            .hint(hint));
+        };
+        set |= flag.0;
+        cursor.skip_space();
+        if !cursor.eat("+") {
+            return Ok(Subject::Flags(test, TcpFlags(set)));
+        }
+    }
+}
+
+const FLAGS: [(&str, TcpFlags); 6] = [
+    ("SYN", TcpFlags::SYN),
+    ("FIN", TcpFlags::FIN),
+    ("RST", TcpFlags::RST),
+    ("PSH", TcpFlags::PSH),
+    ("ACK", TcpFlags::ACK),
+    ("URG", TcpFlags::URG),
+];
+
+/// `="text"`, `^="text"` or `*="text"`.
+fn bytes(cursor: &mut Cursor<'_>) -> Result<Subject, PatternError> {
+    let test = if cursor.eat("^=") {
+        BytesTest::Begins
+    } else if cursor.eat("*=") {
+        BytesTest::Contains
+    } else if cursor.eat("=") {
+        BytesTest::Is
+    } else {
+        let found = cursor.next_shown();
+        return Err(cursor
+            .error_here(format!("`=`, `^=` or `*=` was expected, not {found}"))
+            .hint(
+                "`bytes=\"quit\"` is the whole payload, `^=` its beginning, `*=` any part of it",
+            ));
+    };
+    cursor.skip_space();
+    let start = cursor.at();
+    if !cursor.eat("\"") {
+        let found = cursor.next_shown();
+        return Err(cursor.error_here(format!("text in double quotes was expected, not {found}")));
+    }
+    let wanted = quoted_text(cursor, start)?;
+    if wanted.is_empty() {
+        return Err(cursor.error_since(start, "DATA has at least one byte"));
+    }
+    if wanted.len() > MAX_BYTES_TEXT {
+        let message = format!(
+            "the text has {} bytes, at most {MAX_BYTES_TEXT} are allowed",
+            wanted.len()
+        );
+        return Err(cursor.error_since(start, message));
+    }
+    Ok(Subject::Bytes(test, wanted))
+}
+
+/// The rest of a text whose opening quote stands at `open`.
+fn quoted_text(cursor: &mut Cursor<'_>, open: usize) -> Result<Vec<u8>, PatternError> {
+    let mut out = Vec::new();
+    loop {
+        let start = cursor.at();
+        match cursor.bump() {
+            None => {
+                return Err(
+                    PatternError::new("this text is not closed", open, 1).hint("a `\"` is missing")
+                );
+            }
+            Some('"') => return Ok(out),
+            Some('\\') => out.push(escape(cursor, start)?),
+            Some(c) => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+        }
+    }
+}
+
+/// The rest of an escape whose backslash stands at `start`.
+fn escape(cursor: &mut Cursor<'_>, start: usize) -> Result<u8, PatternError> {
+    match cursor.bump() {
+        Some('n') => return Ok(b'\n'),
+        Some('r') => return Ok(b'\r'),
+        Some('t') => return Ok(b'\t'),
+        Some('0') => return Ok(0),
+        Some('\\') => return Ok(b'\\'),
+        Some('"') => return Ok(b'"'),
+        Some('x') => {
+            let digits = cursor.rest().get(..2).unwrap_or_default();
+            if digits.bytes().all(|b| b.is_ascii_hexdigit())
+                && let Ok(byte) = u8::from_str_radix(digits, 16)
+            {
+                cursor.eat(digits);
+                return Ok(byte);
+            }
+        }
+        _ => {}
+    }
+    Err(cursor
+        .error_since(start, "this escape is not known")
+        .hint("escapes are \\n, \\r, \\t, \\0, \\\\, \\\" and \\x with two hexadecimal digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Pattern;
+    use super::*;
+
+    #[test]
+    fn errors_point_at_the_fault() {
+        for (text, at, len, message, hint) in [
+            (
+                "> DATA[lenn=1]",
+                7,
+                4,
+                "`lenn` is not a condition",
+                "did you mean `len`?",
+            ),
+            (
+                "> DATA[retransmited]",
+                7,
+                12,
+                "not a condition",
+                "did you mean `retransmission`?",
+            ),
+            (
+                "> DATA[]",
+                7,
+                1,
+                "a condition was expected, not `]`",
+                "conditions are len,",
+            ),
+            ("> DATA[len=1", 6, 1, "not closed", "`]` is missing"),
+            ("> DATA[len=1 gap>1s]", 13, 1, "`,` or `]` was expected", ""),
+            ("> DATA[len:12]", 10, 1, "one of `=`", ""),
+            ("> DATA[len=4294967296]", 11, 10, "from 0 to 4294967295", ""),
+            (
+                "> DATA[len=1kB]",
+                11,
+                3,
+                "`1kB` is not a number of bytes",
+                "",
+            ),
+            ("> DATA[len<0]", 10, 2, "less than 0", ""),
+            ("> FIN[len=1]", 6, 3, "only DATA carries payload", ""),
+            ("> DATA[mss=1460]", 7, 3, "only SYN and SYN-ACK", ""),
+            ("> FIN[gap>=200]", 11, 3, "`200` is not a duration", "200ms"),
+            ("> FIN[gap=1s]", 9, 3, "exactly", "tolerance"),
+            ("> FIN[gap>1s+-10%]", 12, 2, "goes with `=` only", ""),
+            ("> FIN[gap=1s+-101%]", 14, 4, "0% to 100%", ""),
+            (
+                "> FIN[flags=ACK+FUN]",
+                16,
+                3,
+                "`FUN` is not a flag",
+                "flags are SYN",
+            ),
+            ("> DATA[bytes=quit]", 13, 1, "double quotes", ""),
+            ("> DATA[bytes=\"quit]", 13, 1, "not closed", "missing"),
+            ("> DATA[bytes=\"\"]", 13, 2, "at least one byte", ""),
+            ("> DATA[bytes=\"\\xé\"]", 14, 2, "not known", "\\x"),
+            ("> DATA[!len=1]", 8, 3, "`!` does not go with `len`", "lost"),
+        ] {
+            let error = Pattern::parse(text).unwrap_err();
+            assert_eq!(
+                (error.offset_bytes, error.len_bytes),
+                (at, len),
+                "{text}: {error}"
+            );
+            assert!(error.message.contains(message), "{text}: {error}");
+            assert!(
+                error.hint.as_deref().unwrap_or("").contains(hint),
+                "{text}: {:?}",
+                error.hint
+            );
+        }
+    }
+
+    #[test]
+    fn text_and_conditions_are_bounded() {
+        let long = format!("> DATA[bytes=\"{}\"]", "a".repeat(MAX_BYTES_TEXT + 1));
+        assert!(
+            Pattern::parse(&long)
+                .unwrap_err()
+                .message
+                .contains("at most 256")
+        );
+        let many = format!("> DATA[{}]", vec!["lost"; 17].join(","));
+        assert!(
+            Pattern::parse(&many)
+                .unwrap_err()
+                .message
+                .contains("at most 16")
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! Why a flow does not fit a pattern, in words.
+
+use crate::analysis::{Event, EventKind, Sender};
+
+use super::item::{Item, Test};
+use super::ladder;
+use super::matcher::gap;
+use super::outcome::Mismatch;
+use super::program::{Instruction, Program};
+use super::trace::trace;
+
+/// How many of the items that could have come are named.
+const MAX_EXPECTED: usize = 6;
+/// The longest item that is shown, in characters.
+pub(super) const MAX_ITEM_CHARS: usize = 60;
+
+/// Explains why event `at` was not taken by the states `waiting`.
+pub(super) fn mismatch(
+    program: &Program,
+    items: &[Item],
+    events: &[Event],
+    at: usize,
+    waiting: &[usize],
+) -> Mismatch {
+    let place = Place::new(program, items, events, at, waiting);
+    let expected = place.expected();
+    let way = trace(program, items, &events[..at], waiting);
+    let taken: Vec<_> = way
+        .iter()
+        .map(|item| item.map(|item| shortened(&items[item].text)))
+        .collect();
+    let event = events.get(at);
+    Mismatch {
+        event: event.map(|_| at),
+        frame: event.map(|event| event.frame),
+        came: event.map_or_else(|| Mismatch::END_OF_FLOW.to_owned(), described),
+        hint: place.hint(),
+        ladder: ladder::draw(events, &taken, at, &expected),
+        expected,
+    }
+}
+
+/// Where a flow and a pattern part.
+struct Place<'a> {
+    events: &'a [Event],
+    at: usize,
+    /// Items that could have taken the event, each once, `...` last.
+    items: Vec<&'a Item>,
+    /// The flow could have ended here.
+    may_end: bool,
+}
+
+impl<'a> Place<'a> {
+    fn new(
+        program: &Program,
+        items: &'a [Item],
+        events: &'a [Event],
+        at: usize,
+        waiting: &[usize],
+    ) -> Self {
+        let mut indices = Vec::new();
+        let mut seen = vec![false; items.len()];
+        for &state in waiting {
+            if let Instruction::Take(item) = program.instructions[state]
+                && !std::mem::replace(&mut seen[item], true)
+            {
+                indices.push(item);
+            }
+        }
+        let mut waited: Vec<_> = indices.into_iter().map(|item| &items[item]).collect();
+        waited.sort_by_key(|item| matches!(item.test, Test::Filler));
+        Self {
+            events,
+            at,
+            items: waited,
+            may_end: waiting
+                .iter()
+                .any(|&state| program.instructions[state] == Instruction::Accept),
+        }
+    }
+
+    fn expected(&self) -> Vec<String> {
+        let mut expected: Vec<String> = Vec::new();
+        let texts = self.items.iter().map(|item| shortened(&item.text));
+        let end = self.may_end.then(|| Mismatch::END_OF_FLOW.to_owned());
+        for text in texts.chain(end) {
+            if !expected.contains(&text) {
+                expected.push(text);
+            }
+        }
+        if expected.len() > MAX_EXPECTED {
+            expected.truncate(MAX_EXPECTED);
+            expected.push("…".to_owned());
+        }
+        expected
+    }
+
+    fn hint(&self) -> Option<String> {
+        let Some(event) = self.events.get(self.at) else {
+            return self.hint_at_end();
+        };
+        self.hint_on_condition(event)
+            .or_else(|| hint_on_repeat(event))
+            .or_else(|| self.hint_on_ending(event))
+            .or_else(|| self.hint_on_order(event))
+    }
+
+    fn hint_at_end(&self) -> Option<String> {
+        if self.waits_for(EventKind::SynAck, None)
+            && self.events.iter().all(|event| event.kind == EventKind::Syn)
+        {
+            return Some("no answer came to the SYN".to_owned());
+        }
+        let item = self.items.first()?;
+        Some(format!("the flow ended before `{}`", shortened(&item.text)))
+    }
+
+    /// Direction and name fit, a condition does not.
+    fn hint_on_condition(&self, event: &Event) -> Option<String> {
+        let gap = gap(self.events, self.at);
+        self.items.iter().find_map(|item| {
+            let test = item.event_test().filter(|test| test.names(event))?;
+            let failed = test.conditions.iter().find(|c| !c.holds(event, gap))?;
+            Some(format!(
+                "`{}` is asked, {}",
+                shortened(&failed.text),
+                failed.actual(event, gap)
+            ))
+        })
+    }
+
+    /// The connection ends in another way or from another side than the pattern expects.
+    fn hint_on_ending(&self, event: &Event) -> Option<String> {
+        let sender = event.sender;
+        let other = sender.other();
+        let before = &self.events[..self.at];
+        let first_fin = before.iter().all(|event| event.kind != EventKind::Fin);
+        let unanswered = before.iter().all(|event| event.kind == EventKind::Syn);
+        match event.kind {
+            EventKind::Fin if first_fin && self.waits_for(EventKind::Fin, Some(other)) => {
+                Some(format!(
+                    "the FIN came from the {sender}; the pattern expects the {other} to close first"
+                ))
+            }
+            EventKind::Fin if self.waits_for(EventKind::Rst, None) => Some(format!(
+                "the {sender} closed in order; the pattern expects a reset"
+            )),
+            EventKind::Rst if self.waits_for(EventKind::Rst, Some(other)) => Some(format!(
+                "the RST came from the {sender}; the pattern expects it from the {other}"
+            )),
+            EventKind::Rst if unanswered && self.waits_for(EventKind::SynAck, None) => {
+                Some("the connection was refused".to_owned())
+            }
+            EventKind::Rst if self.waits_for(EventKind::Fin, None) => Some(format!(
+                "the connection was reset by the {sender}; the pattern expects an orderly close"
+            )),
+            _ => None,
+        }
+    }
+
+    fn hint_on_order(&self, event: &Event) -> Option<String> {
+        if self.at == 0 && event.kind != EventKind::Syn && self.waits_for(EventKind::Syn, None) {
+            return Some("the capture begins in the middle of the connection".to_owned());
+        }
+        if self.items.is_empty() {
+            return Some("the pattern ends here, the flow goes on".to_owned());
+        }
+        let filler = |item: &&Item| matches!(item.test, Test::Filler);
+        if self.items.iter().all(filler) {
+            return Some("`...` stands for DATA and ACK, no other".to_owned());
+        }
+        (event.kind == EventKind::Data)
+            .then(|| "`...` in the pattern would stand for any data".to_owned())
+    }
+
+    /// Whether an item here asks for `kind`, from exactly this side or from any.
+    fn waits_for(&self, kind: EventKind, sender: Option<Sender>) -> bool {
+        self.items
+            .iter()
+            .filter_map(|item| item.event_test())
+            .any(|test| test.kind == Some(kind) && (sender.is_none() || test.sender == sender))
+    }
+}
+
+/// A repeat that was not folded: the pattern asks about such repeats, and has no more of them.
+fn hint_on_repeat(event: &Event) -> Option<String> {
+    let (arrow, kind) = (event.sender.arrow(), event.kind);
+    event.retransmission.then(|| {
+        format!("the pattern asks about retransmissions of `{arrow} {kind}`, and has none here")
+    })
+}
+
+/// An event in the pattern's own words: `> DATA len=13`.
+fn described(event: &Event) -> String {
+    let (arrow, kind) = (event.sender.arrow(), event.kind);
+    let mut text = match kind {
+        EventKind::Data => format!("{arrow} {kind} len={}", event.len_bytes),
+        _ => format!("{arrow} {kind}"),
+    };
+    for (set, word) in [
+        (event.retransmission, " retransmission"),
+        (event.lost, " lost"),
+        (event.coalesced, " coalesced"),
+    ] {
+        if set {
+            text.push_str(word);
+        }
+    }
+    text
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_ITEM_CHARS) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,206 @@
+//! One item of a pattern: which events it takes.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::analysis::{Event, EventKind, Sender, TcpFlags};
+use crate::units::show_duration;
+
+/// An event or `...`, as the pattern's text has it.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub(super) test: Test,
+    /// As written, white space squeezed and made printable.
+    pub(super) text: String,
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+/// Which events an item takes.
+#[derive(Debug, Clone)]
+pub(super) enum Test {
+    /// `...`: one DATA or ACK of either side (the program repeats it).
+    Filler,
+    /// An event with direction, name and conditions.
+    Event(EventTest),
+}
+
+/// Direction, name and conditions of an event.
+#[derive(Debug, Clone)]
+pub(super) struct EventTest {
+    /// `None` for either side.
+    pub(super) sender: Option<Sender>,
+    /// `None` for ANY.
+    pub(super) kind: Option<EventKind>,
+    pub(super) conditions: Vec<Condition>,
+}
+
+/// A condition in brackets. Ranges include both ends.
+#[derive(Debug, Clone)]
+pub(super) struct Condition {
+    pub(super) subject: Subject,
+    /// As written.
+    pub(super) text: String,
+}
+
+/// What a condition is about.
+#[derive(Debug, Clone)]
+pub(super) enum Subject {
+    /// Payload bytes of the segment.
+    Len(RangeInclusive<u64>),
+    /// Nanoseconds since the event before.
+    Gap(RangeInclusive<u64>),
+    /// Announced receive window in bytes.
+    Win(RangeInclusive<u64>),
+    /// Maximum segment size option in bytes; an event without the option does not hold.
+    Mss(RangeInclusive<u64>),
+    /// Payload.
+    Bytes(BytesTest, Vec<u8>),
+    /// Flags of the segment.
+    Flags(FlagsTest, TcpFlags),
+    /// Whether it is a repeat.
+    Retransmission(bool),
+    /// Whether it never arrived.
+    Lost(bool),
+    /// Whether it carries more than one write.
+    Coalesced(bool),
+}
+
+/// How payload is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BytesTest {
+    /// `=`: the whole payload.
+    Is,
+    /// `^=`: its beginning.
+    Begins,
+    /// `*=`: anywhere in the bytes that were kept.
+    Contains,
+}
+
+/// How flags are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FlagsTest {
+    /// `=`: these and no others.
+    Are,
+    /// `*=`: these, others may be set too.
+    Include,
+}
+
+/// The flags that conditions compare; ECE and CWR (RFC 3168) are the kernel's business.
+const NAMED_FLAGS: u8 = 0x3f;
+
+impl Item {
+    /// Whether the item takes `event`, which came `gap` after the event before it.
+    pub(super) fn takes(&self, event: &Event, gap: Duration) -> bool {
+        match &self.test {
+            Test::Filler => matches!(event.kind, EventKind::Data | EventKind::Ack),
+            Test::Event(test) => {
+                test.names(event) && test.conditions.iter().all(|c| c.holds(event, gap))
+            }
+        }
+    }
+
+    /// Whether it names ANY.
+    pub(super) fn takes_any(&self) -> bool {
+        self.event_test().is_some_and(|test| test.kind.is_none())
+    }
+
+    /// Whether it takes every event, of one side or of both.
+    pub(super) fn takes_all(&self) -> bool {
+        self.event_test()
+            .is_some_and(|test| test.kind.is_none() && test.conditions.is_empty())
+    }
+
+    pub(super) fn event_test(&self) -> Option<&EventTest> {
+        match &self.test {
+            Test::Filler => None,
+            Test::Event(test) => Some(test),
+        }
+    }
+}
+
+impl EventTest {
+    /// Whether direction and name fit. A repeat is no new SYN, DATA or FIN: it fits only where the
+    /// item asks about retransmission, or names ANY.
+    pub(super) fn names(&self, event: &Event) -> bool {
+        self.sender.is_none_or(|sender| sender == event.sender)
+            && self.kind.is_none_or(|kind| kind == event.kind)
+            && (!event.retransmission || self.kind.is_none() || self.asks_for_repeats())
+    }
+
+    /// Whether `retransmission` stands in its conditions.
+    pub(super) fn asks_for_repeats(&self) -> bool {
+        self.conditions
+            .iter()
+            .any(|c| matches!(c.subject, Subject::Retransmission(true)))
+    }
+}
+
+impl Condition {
+    pub(super) fn holds(&self, event: &Event, gap: Duration) -> bool {
+        match &self.subject {
+            Subject::Len(range) => range.contains(&u64::from(event.len_bytes)),
+            Subject::Gap(range) => {
+                range.contains(&u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX))
+            }
+            Subject::Win(range) => range.contains(&u64::from(event.win_bytes)),
+            Subject::Mss(range) => event
+                .mss_bytes
+                .is_some_and(|mss| range.contains(&u64::from(mss))),
+            Subject::Bytes(test, wanted) => test.holds(wanted, event),
+            Subject::Flags(FlagsTest::Are, flags) => event.flags.0 & NAMED_FLAGS == flags.0,
+            Subject::Flags(FlagsTest::Include, flags) => event.flags.has(*flags),
+            Subject::Retransmission(wanted) => event.retransmission == *wanted,
+            Subject::Lost(wanted) => event.lost == *wanted,
+            Subject::Coalesced(wanted) => event.coalesced == *wanted,
+        }
+    }
+
+    /// What the event has in place of what the condition asks, for a mismatch's explanation.
+    pub(super) fn actual(&self, event: &Event, gap: Duration) -> String {
+        let not = |set: bool, what: &str| format!("it is {}{what}", if set { "" } else { "not " });
+        match &self.subject {
+            Subject::Len(_) => format!("its length is {}", event.len_bytes),
+            Subject::Gap(_) => format!("it came {} after the event before", show_duration(gap)),
+            Subject::Win(_) => format!("its window is {}", event.win_bytes),
+            Subject::Mss(_) => match event.mss_bytes {
+                Some(mss) => format!("its mss is {mss}"),
+                None => "it has no mss option".to_owned(),
+            },
+            Subject::Bytes(..) => format!("its payload is {}", shown_payload(event)),
+            Subject::Flags(..) => format!("its flags are {}", event.flags),
+            Subject::Retransmission(_) => not(event.retransmission, "a retransmission"),
+            Subject::Lost(_) => not(event.lost, "lost"),
+            Subject::Coalesced(_) => not(event.coalesced, "coalesced"),
+        }
+    }
+}
+
+impl BytesTest {
+    fn holds(self, wanted: &[u8], event: &Event) -> bool {
+        let kept = event.payload.as_slice();
+        match self {
+            Self::Is => kept == wanted && event.len_bytes as usize == wanted.len(),
+            Self::Begins => kept.starts_with(wanted),
+            Self::Contains => kept.windows(wanted.len()).any(|window| window == wanted),
+        }
+    }
+}
+
+/// The beginning of an event's payload as quoted, escaped text.
+fn shown_payload(event: &Event) -> String {
+    /// Bytes that are shown.
+    const MAX_SHOWN_BYTES: usize = 24;
+    let shown = &event.payload[..event.payload.len().min(MAX_SHOWN_BYTES)];
+    let more = if event.len_bytes as usize > shown.len() {
+        "…"
+    } else {
+        ""
+    };
+    format!("\"{}\"{more}", shown.escape_ascii())
+}

@@ -1,0 +1,49 @@
+//! Events in a compact notation, for the unit tests of this stage and of the judge.
+
+use crate::analysis::{Event, EventKind, Sender, TcpFlags};
+use crate::units::Timestamp;
+
+/// One event a line, `> DATA 13`, each a millisecond after the one before and in a frame of its
+/// own; a trailing `again` makes it a retransmission.
+pub(crate) fn events(text: &str) -> Vec<Event> {
+    let lines = text.split(['\n', ';']).map(str::trim);
+    lines
+        .filter(|line| !line.is_empty())
+        .zip(1..)
+        .map(|(line, frame)| event(line, frame))
+        .collect()
+}
+
+fn event(line: &str, frame: u64) -> Event {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let (kind, flags) = match words[1] {
+        "SYN" => (EventKind::Syn, 0x02),
+        "SYN-ACK" => (EventKind::SynAck, 0x12),
+        "ACK" => (EventKind::Ack, 0x10),
+        "DATA" => (EventKind::Data, 0x18),
+        "FIN" => (EventKind::Fin, 0x11),
+        "RST" => (EventKind::Rst, 0x04),
+        other => panic!("no event is called {other}"),
+    };
+    let len_bytes = words.get(2).and_then(|word| word.parse().ok());
+    Event {
+        kind,
+        sender: match words[0] {
+            ">" => Sender::Initiator,
+            "<" => Sender::Responder,
+            other => panic!("no direction is called {other}"),
+        },
+        frame,
+        at: Timestamp(frame * 1_000_000),
+        flags: TcpFlags(flags),
+        seq: 0,
+        ack: 0,
+        len_bytes: len_bytes.unwrap_or(0),
+        win_bytes: 64_000,
+        mss_bytes: None,
+        retransmission: words.last() == Some(&"again"),
+        lost: false,
+        coalesced: false,
+        payload: Vec::new(),
+    }
+}

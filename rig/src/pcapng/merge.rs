@@ -1,0 +1,428 @@
+//! The captures of several hosts become one, as sent.
+//!
+//! Between two capturing hosts every packet is recorded twice, and a plain merge would make
+//! analysers call the second record a retransmission. So of each host only what it sent is taken.
+//! What came from outside the set, from a bridge or a machine without an agent, was recorded on
+//! arrival only, and is taken from the first host that saw it.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::reader::{OpenError, Reader, Stop};
+use super::record::{Direction, Interface, InterfaceId, Record, Section, Statistics};
+use super::writer::{WriteError, Writer};
+use super::{MAX_INTERFACES, SENTINEL_ETHERTYPE};
+use crate::units::Timestamp;
+use crate::wire::{Ethernet, LinkType};
+
+/// Equal packets from outside that arrive at different hosts within this time are one packet.
+const SAME_ARRIVAL: Duration = Duration::from_millis(100);
+
+/// What one host captured.
+#[derive(Debug, Clone)]
+pub struct HostCapture {
+    /// Its name, for errors.
+    pub host: String,
+    /// The file as its agent wrote it.
+    pub bytes: Vec<u8>,
+}
+
+/// Captures could not be merged.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// One of them cannot be read at all.
+    #[error("merge the capture of {host}: {source}")]
+    Open {
+        /// Whose it is.
+        host: String,
+        /// Why not.
+        source: OpenError,
+    },
+    /// They describe too many interfaces together.
+    #[error("merge captures: they describe more than {MAX_INTERFACES} interfaces")]
+    Interfaces,
+    /// A comment is for a frame that is not there.
+    #[error("comment on frame {frame}: the capture has {frames} frames")]
+    NoSuchFrame {
+        /// The frame asked for.
+        frame: u64,
+        /// How many there are.
+        frames: u64,
+    },
+    /// The result cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// What is written beside the packets.
+#[derive(Debug, Clone, Default)]
+pub struct MergeNotes {
+    /// Names of addresses.
+    pub names: Vec<(IpAddr, String)>,
+    /// Frame number and comment; a frame may have several, shown in this order.
+    pub comments: Vec<(u64, String)>,
+    /// Comment on the whole file.
+    pub section_comment: String,
+}
+
+/// Captures of several hosts as one.
+#[derive(Debug, Default)]
+pub struct Merged {
+    interfaces: Vec<Interface>,
+    records: Vec<Record<'static>>,
+    statistics: Vec<(InterfaceId, Timestamp, Statistics)>,
+    stops: Vec<(String, Stop)>,
+}
+
+impl Merged {
+    /// Merges what hosts captured. A capture that ends early is merged as far as it goes, and
+    /// [`Merged::stops`] tells of it.
+    pub fn from_hosts(captures: Vec<HostCapture>) -> Result<Self, MergeError> {
+        let mut merged = Self::default();
+        for HostCapture { host, bytes } in captures {
+            merged.read(host, &bytes)?;
+        }
+        // A stable sort: of packets of the same nanosecond the first host's comes first.
+        merged.records.sort_by_key(|record| record.at);
+        merged.keep_as_sent();
+        Ok(merged)
+    }
+
+    /// The packets in order of time; the first is frame 1.
+    #[must_use]
+    pub fn records(&self) -> &[Record<'static>] {
+        &self.records
+    }
+
+    /// The interfaces of all hosts, those of the first host first.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// An interface of a record.
+    #[must_use]
+    pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
+        self.interfaces.get(usize::try_from(id.0).ok()?)
+    }
+
+    /// What each interface counted.
+    #[must_use]
+    pub fn statistics(&self) -> &[(InterfaceId, Timestamp, Statistics)] {
+        &self.statistics
+    }
+
+    /// Hosts whose captures end early, and where.
+    #[must_use]
+    pub fn stops(&self) -> &[(String, Stop)] {
+        &self.stops
+    }
+
+    /// Writes the capture with its notes as pcapng, and gives the writer back.
+    pub fn write<W: Write>(&self, writer: W, notes: &MergeNotes) -> Result<W, MergeError> {
+        let comments = self.comments_by_frame(notes)?;
+        let section = Section {
+            os: std::env::consts::OS.to_owned(),
+            application: concat!("rig ", env!("CARGO_PKG_VERSION")).to_owned(),
+            comment: notes.section_comment.clone(),
+            ..Section::default()
+        };
+        let mut writer = Writer::new(writer, &section)?;
+        for interface in &self.interfaces {
+            writer.add_interface(interface)?;
+        }
+        // Before the packets, so that the names are known to whoever reads it as a stream.
+        writer.names(&notes.names)?;
+        for (frame, record) in (1..).zip(&self.records) {
+            match comments.get(&frame) {
+                None => writer.write(record)?,
+                Some(more) => {
+                    let mut commented = record.clone();
+                    let all = commented.comments.to_mut();
+                    all.extend(more.iter().map(|&comment| comment.to_owned()));
+                    writer.write(&commented)?;
+                }
+            }
+        }
+        for (interface, at, statistics) in &self.statistics {
+            writer.statistics(*interface, *at, statistics)?;
+        }
+        Ok(writer.finish()?)
+    }
+
+    fn read(&mut self, host: String, bytes: &[u8]) -> Result<(), MergeError> {
+        let open = |source| MergeError::Open {
+            host: host.clone(),
+            source,
+        };
+        let mut reader = Reader::new(bytes).map_err(open)?;
+        let base = u32::try_from(self.interfaces.len()).map_err(|_| MergeError::Interfaces)?;
+        let moved = |id: InterfaceId| InterfaceId(base + id.0);
+        while let Some(frame) = reader.next_frame() {
+            let mut record = frame.record.into_owned();
+            record.interface = moved(record.interface);
+            self.records.push(record);
+        }
+        self.interfaces.extend(reader.interfaces().cloned());
+        if self.interfaces.len() > MAX_INTERFACES {
+            return Err(MergeError::Interfaces);
+        }
+        let statistics = reader.statistics().iter();
+        self.statistics
+            .extend(statistics.map(|&(id, at, counts)| (moved(id), at, counts)));
+        if let Some(stop) = reader.stop() {
+            self.stops.push((host, stop.clone()));
+        }
+        Ok(())
+    }
+
+    /// Leaves out what was recorded twice, and the agents' own sentinels.
+    fn keep_as_sent(&mut self) {
+        let frames: Vec<Option<Ethernet>> = self.records.iter().map(|r| self.frame(r)).collect();
+        let own: HashSet<[u8; 6]> = self
+            .records
+            .iter()
+            .zip(&frames)
+            .filter(|(record, _)| record.direction == Some(Direction::Outbound))
+            .filter_map(|(_, frame)| frame.map(|frame| frame.source))
+            .collect();
+        let mut arrivals = Arrivals::default();
+        let keep: Vec<bool> = self
+            .records
+            .iter()
+            .zip(&frames)
+            .map(|(record, frame)| match frame {
+                Some(frame) if frame.ether_type == SENTINEL_ETHERTYPE => false,
+                _ if record.direction != Some(Direction::Inbound) => true,
+                Some(frame) if own.contains(&frame.source) => false,
+                _ => arrivals.is_first(record),
+            })
+            .collect();
+        let mut keep = keep.into_iter();
+        self.records.retain(|_| keep.next().unwrap_or(true));
+    }
+
+    /// The link-layer header of a record.
+    fn frame(&self, record: &Record<'_>) -> Option<Ethernet> {
+        let interface = self.interface(record.interface)?;
+        match interface.link {
+            LinkType::Ethernet => Ethernet::read(&record.data),
+            _ => None,
+        }
+    }
+
+    fn comments_by_frame<'a>(
+        &self,
+        notes: &'a MergeNotes,
+    ) -> Result<HashMap<u64, Vec<&'a str>>, MergeError> {
+        let frames = self.records.len() as u64;
+        let mut comments: HashMap<u64, Vec<&str>> = HashMap::new();
+        for (frame, comment) in &notes.comments {
+            if !(1..=frames).contains(frame) {
+                let frame = *frame;
+                return Err(MergeError::NoSuchFrame { frame, frames });
+            }
+            comments.entry(*frame).or_default().push(comment);
+        }
+        Ok(comments)
+    }
+}
+
+/// Packets from outside, to tell one that several hosts saw from one that was sent again.
+#[derive(Default)]
+struct Arrivals<'a> {
+    /// When each was seen first, and where it has been seen since.
+    seen: HashMap<&'a [u8], (Timestamp, Vec<InterfaceId>)>,
+}
+
+impl<'a> Arrivals<'a> {
+    /// Whether no other interface has seen this very packet already. Packets come in order of
+    /// time.
+    fn is_first(&mut self, record: &'a Record<'_>) -> bool {
+        let Cow::Owned(data) = &record.data else {
+            return true;
+        };
+        let (first, interfaces) = self.seen.entry(data).or_insert((record.at, Vec::new()));
+        let again =
+            record.at.since(*first) > SAME_ARRIVAL || interfaces.contains(&record.interface);
+        if again {
+            *first = record.at;
+            interfaces.clear();
+        }
+        interfaces.push(record.interface);
+        interfaces.len() == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::wire::synth::{Segment, mac_of, udp};
+
+    const OUT: Option<Direction> = Some(Direction::Outbound);
+    const IN: Option<Direction> = Some(Direction::Inbound);
+
+    fn address(host: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, host], 1000 + u16::from(host)))
+    }
+
+    fn capture(
+        host: &str,
+        networks: &[&str],
+        packets: &[(usize, u64, Option<Direction>, Vec<u8>)],
+    ) -> HostCapture {
+        let mut writer = Writer::new(Vec::new(), &Section::default()).unwrap();
+        for network in networks {
+            let interface = Interface {
+                name: format!("{host}@{network}"),
+                description: String::new(),
+                link: LinkType::Ethernet,
+                snaplen_bytes: 0,
+            };
+            writer.add_interface(&interface).unwrap();
+        }
+        for (interface, at, direction, data) in packets {
+            let interface = InterfaceId(u32::try_from(*interface).unwrap());
+            let mut record = Record::new(interface, Timestamp(*at), data);
+            record.direction = *direction;
+            writer.write(&record).unwrap();
+        }
+        let statistics = Statistics {
+            received: packets.len() as u64,
+            dropped: 0,
+        };
+        writer
+            .statistics(InterfaceId(0), Timestamp(9), &statistics)
+            .unwrap();
+        HostCapture {
+            host: host.to_owned(),
+            bytes: writer.finish().unwrap(),
+        }
+    }
+
+    fn syn(from: u8, to: u8) -> Vec<u8> {
+        let segment = Segment {
+            flags: 2,
+            ..Segment::new(address(from), address(to))
+        };
+        segment.bytes()
+    }
+
+    fn two_hosts() -> Merged {
+        let sentinel = [&[0xff; 6][..], &mac_of(address(1).ip()), &[0x88, 0xb5, 0]].concat();
+        let router = udp(address(9), address(1), b"from outside");
+        let local = udp(address(1), address(1), b"loopback");
+        let alice = capture(
+            "alice",
+            &["lan", "lo"],
+            &[
+                (0, 5, OUT, sentinel.clone()),
+                (0, 10, OUT, syn(1, 2)),
+                (0, 31, IN, syn(2, 1)),
+                (1, 40, OUT, local.clone()),
+                (1, 41, IN, local),
+                (0, 50, IN, router.clone()),
+                (0, 60, IN, router.clone()),
+            ],
+        );
+        let bob = capture(
+            "bob",
+            &["lan"],
+            &[
+                (0, 6, IN, sentinel),
+                (0, 11, IN, syn(1, 2)),
+                (0, 30, OUT, syn(2, 1)),
+                (0, 52, IN, router),
+            ],
+        );
+        Merged::from_hosts(vec![alice, bob]).unwrap()
+    }
+
+    #[test]
+    fn each_packet_is_kept_once_as_sent() {
+        let merged = two_hosts();
+        let kept: Vec<_> = merged
+            .records()
+            .iter()
+            .map(|r| (r.at.0, merged.interface(r.interface).unwrap().name.as_str()))
+            .collect();
+        // The router's packet of 52 is that of 50 at the other host; that of 60 was sent again.
+        let expected = [
+            (10, "alice@lan"),
+            (30, "bob@lan"),
+            (40, "alice@lo"),
+            (50, "alice@lan"),
+            (60, "alice@lan"),
+        ];
+        assert_eq!(kept, expected);
+        assert!(merged.stops().is_empty());
+    }
+
+    #[test]
+    fn notes_are_written() {
+        let notes = MergeNotes {
+            names: vec![(address(1).ip(), "alice".to_owned())],
+            comments: vec![
+                (2, "first".to_owned()),
+                (1, "other".to_owned()),
+                (2, "second".to_owned()),
+            ],
+            section_comment: "cell".to_owned(),
+        };
+        let file = two_hosts().write(Vec::new(), &notes).unwrap();
+        let mut reader = Reader::new(&file[..]).unwrap();
+        let mut comments = Vec::new();
+        while let Some(frame) = reader.next_frame() {
+            let all = frame.record.comments.iter();
+            comments.extend(all.map(|c| (frame.number, c.clone())));
+        }
+        assert_eq!(reader.stop(), None);
+        let expected = [(1, "other"), (2, "first"), (2, "second")];
+        assert_eq!(comments, expected.map(|(f, c)| (f, c.to_owned())));
+        assert_eq!(reader.names(), notes.names);
+        assert_eq!(reader.sections()[0].comment, "cell");
+        assert_eq!(reader.statistics().len(), 2);
+        assert_eq!(reader.statistics()[1].0, InterfaceId(2));
+        assert_eq!(reader.statistics()[1].2.received, 4);
+    }
+
+    #[test]
+    fn a_comment_needs_its_frame() {
+        let notes = MergeNotes {
+            comments: vec![(6, "nowhere".to_owned())],
+            ..MergeNotes::default()
+        };
+        let error = two_hosts().write(Vec::new(), &notes).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "comment on frame 6: the capture has 5 frames"
+        );
+    }
+
+    #[test]
+    fn a_cut_capture_is_merged_as_far_as_it_goes() {
+        let mut bob = capture(
+            "bob",
+            &["lan"],
+            &[(0, 1, OUT, syn(2, 1)), (0, 2, OUT, syn(2, 1))],
+        );
+        bob.bytes.truncate(bob.bytes.len() - 60);
+        let merged = Merged::from_hosts(vec![bob]).unwrap();
+        assert_eq!(merged.records().len(), 1);
+        assert_eq!(merged.stops()[0].0, "bob");
+        let nothing = HostCapture {
+            host: "carol".to_owned(),
+            bytes: Vec::new(),
+        };
+        let error = Merged::from_hosts(vec![nothing]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "merge the capture of carol: not a capture: it is empty"
+        );
+    }
+}

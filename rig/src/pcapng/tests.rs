@@ -1,0 +1,353 @@
+//! Reader and writer together: what is written comes back, and nothing that is read panics.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapTsResolution, PcapWriter};
+use pcap_file::pcapng::{Block, PcapNgReader};
+use pcap_file::{DataLink, Endianness};
+use proptest::prelude::*;
+
+use super::*;
+use crate::units::Timestamp;
+use crate::wire::LinkType;
+
+fn interface(name: &str) -> Interface {
+    Interface {
+        name: name.to_owned(),
+        description: String::new(),
+        link: LinkType::Ethernet,
+        snaplen_bytes: 0,
+    }
+}
+
+fn sample_records() -> Vec<Record<'static>> {
+    let comments = vec!["first".to_owned(), "zweiter \u{1f642}".to_owned()];
+    vec![
+        Record {
+            direction: Some(Direction::Outbound),
+            ..Record::new(
+                InterfaceId(0),
+                Timestamp(1_700_000_000_123_456_789),
+                b"abcde",
+            )
+        },
+        Record {
+            comments: Cow::Owned(comments),
+            orig_len_bytes: 1500,
+            ..Record::new(
+                InterfaceId(1),
+                Timestamp(1_700_000_000_123_456_790),
+                b"cut off",
+            )
+        },
+        Record {
+            direction: Some(Direction::Inbound),
+            ..Record::new(InterfaceId(0), Timestamp(1_700_000_001_000_000_000), b"")
+        },
+    ]
+}
+
+fn sample_names() -> Vec<(IpAddr, String)> {
+    vec![
+        (IpAddr::from([10, 0, 0, 1]), "alice".to_owned()),
+        (
+            IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 2]),
+            "bob".to_owned(),
+        ),
+    ]
+}
+
+fn sample_section() -> Section {
+    Section {
+        hardware: String::new(),
+        os: "Linux".to_owned(),
+        application: "rig".to_owned(),
+        comment: "cell a=b".to_owned(),
+    }
+}
+
+fn sample_file() -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), &sample_section()).unwrap();
+    writer.add_interface(&interface("alice@lan")).unwrap();
+    writer.add_interface(&interface("bob@lan")).unwrap();
+    writer.names(&sample_names()).unwrap();
+    for record in sample_records() {
+        writer.write(&record).unwrap();
+    }
+    let statistics = Statistics {
+        received: 7,
+        dropped: 2,
+    };
+    writer
+        .statistics(InterfaceId(1), Timestamp(5), &statistics)
+        .unwrap();
+    writer.finish().unwrap()
+}
+
+fn read_all(bytes: &[u8]) -> (Vec<(u64, Record<'static>)>, Option<Stop>) {
+    let mut reader = Reader::new(bytes).unwrap();
+    let mut records = Vec::new();
+    while let Some(frame) = reader.next_frame() {
+        records.push((frame.number, frame.record.into_owned()));
+    }
+    (records, reader.stop().cloned())
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let file = sample_file();
+    let mut reader = Reader::new(&file[..]).unwrap();
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.next_frame() {
+        frames.push((frame.number, frame.record.into_owned()));
+    }
+    let expected: Vec<_> = (1..).zip(sample_records()).collect();
+    assert_eq!(frames, expected);
+    assert_eq!(reader.stop(), None);
+    assert_eq!(reader.sections(), [sample_section()]);
+    assert_eq!(reader.names(), sample_names());
+    let labels: Vec<_> = reader.interfaces().map(|i| i.name.as_str()).collect();
+    assert_eq!(labels, ["alice@lan", "bob@lan"]);
+    let statistics = Statistics {
+        received: 7,
+        dropped: 2,
+    };
+    assert_eq!(
+        reader.statistics(),
+        [(InterfaceId(1), Timestamp(5), statistics)]
+    );
+}
+
+#[test]
+fn the_library_reads_the_same_packets() {
+    let file = sample_file();
+    let mut theirs = PcapNgReader::new(&file[..]).unwrap();
+    let mut packets = Vec::new();
+    while let Some(block) = theirs.next_block() {
+        if let Block::EnhancedPacket(packet) = block.unwrap().0 {
+            let at = u64::try_from(packet.timestamp.as_nanos()).unwrap();
+            packets.push((Timestamp(at), packet.data.into_owned()));
+        }
+    }
+    let (ours, _) = read_all(&file);
+    let ours: Vec<_> = ours
+        .into_iter()
+        .map(|(_, r)| (r.at, r.data.into_owned()))
+        .collect();
+    assert_eq!(ours, packets);
+}
+
+#[test]
+fn names_and_texts_that_the_format_cannot_hold_are_cut() {
+    let long = "\u{e9}".repeat(40_000);
+    let section = Section {
+        comment: long.clone(),
+        ..Section::default()
+    };
+    let mut writer = Writer::new(Vec::new(), &section).unwrap();
+    writer.add_interface(&interface(&long)).unwrap();
+    let names = [
+        (IpAddr::from([1, 2, 3, 4]), "a\0b".to_owned()),
+        (IpAddr::from([1, 2, 3, 5]), "\0".to_owned()),
+        (IpAddr::from([1, 2, 3, 6]), long),
+    ];
+    writer.names(&names).unwrap();
+    let file = writer.finish().unwrap();
+    let mut reader = Reader::new(&file[..]).unwrap();
+    assert!(reader.next_frame().is_none());
+    assert_eq!(reader.stop(), None);
+    assert_eq!(reader.sections()[0].comment.len(), 65_534);
+    let lengths: Vec<_> = reader.names().iter().map(|(_, n)| n.len()).collect();
+    assert_eq!(lengths, [1, 65_518]);
+}
+
+#[test]
+fn a_file_cut_anywhere_gives_what_came_before() {
+    let file = sample_file();
+    let whole = read_all(&file).0;
+    let mut stops = 0;
+    for len in 12..file.len() {
+        let (records, stop) = read_all(&file[..len]);
+        assert_eq!(records[..], whole[..records.len()], "cut after {len}");
+        if let Some(stop) = stop {
+            assert_eq!(stop.frames, records.len() as u64);
+            assert!(stop.offset <= len as u64);
+            assert!(
+                matches!(stop.reason, StopReason::Truncated { .. }),
+                "{stop}"
+            );
+            stops += 1;
+        }
+    }
+    // Only a cut between two blocks cannot be noticed, and there are eight blocks.
+    assert_eq!(stops, file.len() - 12 - 7);
+}
+
+#[test]
+fn what_is_no_capture_is_said_so() {
+    let cases: [(&[u8], &str); 6] = [
+        (b"", "empty"),
+        (b"ab", "2 bytes"),
+        (b"hello, world of bytes and more", "neither pcap nor pcapng"),
+        (&[0x1f, 0x8b, 8, 0, 0, 0], "gzip"),
+        (&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0], "8 bytes"),
+        (&[0x0a, 0x0d, 0x0d, 0x0a, 28, 0], "6 bytes"),
+    ];
+    for (bytes, part) in cases {
+        let error = Reader::new(bytes).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+/// A block in big-endian byte order.
+fn big_endian_block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let padding = vec![0; body.len().next_multiple_of(4) - body.len()];
+    let len = u32::try_from(body.len() + padding.len() + 12)
+        .unwrap()
+        .to_be_bytes();
+    [&kind.to_be_bytes()[..], &len, body, &padding, &len].concat()
+}
+
+/// Fields of four bytes, big-endian.
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_be_bytes()).collect()
+}
+
+#[test]
+fn sections_of_either_byte_order_follow_each_other() {
+    let section = words(&[0x1a2b_3c4d, 0x0001_0000, u32::MAX, u32::MAX]);
+    // Microseconds by default; then milliseconds of an interface with a name and a reserved bit.
+    let plain = words(&[0x0071_0000, 0]);
+    let odd = [
+        &words(&[0x0001_0001, 3])[..],
+        &[0, 2, 0, 3, b'w', b'a', b'n', 0, 0, 9, 0, 1, 3, 0, 0, 0],
+    ]
+    .concat();
+    let packet = |interface: u32, captured: u32, data: &[u8]| {
+        [&words(&[interface, 0, 1_500, captured, 60])[..], data].concat()
+    };
+    let mut file = sample_file();
+    for (kind, body) in [
+        (0x0a0d_0d0a, section),
+        (1, plain),
+        (1, odd),
+        (6, packet(0, 3, b"abc")),
+        (0x0bad, words(&[32_473])),
+        (0x1234, b"unknown".to_vec()),
+        (2, packet(1 << 16, 2, b"de")),
+        (3, [&words(&[4])[..], b"fghi"].concat()),
+    ] {
+        file.extend(big_endian_block(kind, &body));
+    }
+    let mut reader = Reader::new(&file[..]).unwrap();
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.next_frame() {
+        let record = frame.record;
+        let data = String::from_utf8(record.data.into_owned()).unwrap();
+        frames.push((
+            frame.number,
+            frame.link,
+            record.interface.0,
+            record.at.0,
+            data,
+        ));
+    }
+    assert_eq!(reader.stop(), None);
+    // Three frames of the first section, then a packet, a custom block that counts as a frame, an
+    // obsolete packet block and a simple one, which has no time.
+    let expected = [
+        (4, LinkType::LinuxSll, 2, 1_500_000, "abc"),
+        (6, LinkType::Ethernet, 3, 1_500_000_000, "de"),
+        (7, LinkType::LinuxSll, 2, 0, "fghi"),
+    ];
+    assert_eq!(
+        frames[3..],
+        expected.map(|(n, l, i, t, d)| (n, l, i, t, d.to_owned()))
+    );
+    assert_eq!(reader.interface(InterfaceId(3)).unwrap().name, "wan");
+    assert_eq!(reader.sections().len(), 2);
+}
+
+#[test]
+fn pcap_is_read_in_either_byte_order_and_resolution() {
+    for endianness in [Endianness::Big, Endianness::Little] {
+        for (ts_resolution, ns) in [
+            (PcapTsResolution::MicroSecond, 1_000_002_000),
+            (PcapTsResolution::NanoSecond, 1_000_002_345),
+        ] {
+            let header = PcapHeader {
+                endianness,
+                ts_resolution,
+                datalink: DataLink::RAW,
+                ..PcapHeader::default()
+            };
+            let mut writer = PcapWriter::with_header(Vec::new(), header).unwrap();
+            let at = Duration::from_nanos(1_000_002_345);
+            writer
+                .write_packet(&PcapPacket::new(at, 9, b"packet").unwrap())
+                .unwrap();
+            let file = writer.into_inner();
+            let (records, stop) = read_all(&file);
+            assert_eq!(stop, None);
+            assert_eq!(records.len(), 1);
+            let (number, record) = &records[0];
+            assert_eq!(
+                (*number, record.at, record.orig_len_bytes),
+                (1, Timestamp(ns), 9)
+            );
+            assert_eq!(record.data, &b"packet"[..]);
+            let mut reader = Reader::new(&file[..]).unwrap();
+            assert_eq!(reader.next_frame().unwrap().link, LinkType::RawIp);
+            let cut = read_all(&file[..file.len() - 1]).1.unwrap();
+            let reason = StopReason::Truncated { need: 22, have: 21 };
+            assert_eq!((cut.offset, cut.frames, cut.reason), (24, 0, reason));
+        }
+    }
+}
+
+#[test]
+fn large_blocks_without_packets_are_passed_over() {
+    let mut file = sample_file();
+    let before = read_all(&file).0.len();
+    let large = vec![0; MAX_BLOCK_BYTES + 4];
+    let mut reader_file = file.clone();
+    let (unknown, packet) = (0x1234_u32, 6_u32);
+    let block = |kind: u32| {
+        let len = u32::try_from(large.len() + 12).unwrap().to_ne_bytes();
+        [&kind.to_ne_bytes()[..], &len, &large, &len].concat()
+    };
+    file.extend(block(unknown));
+    file.extend(sample_file());
+    let (records, stop) = read_all(&file);
+    assert_eq!((records.len(), stop), (2 * before, None));
+    reader_file.extend(block(packet));
+    let (records, stop) = read_all(&reader_file);
+    assert_eq!(records.len(), before);
+    assert!(matches!(stop.unwrap().reason, StopReason::BlockLength(_)));
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        if let Ok(mut reader) = Reader::new(&bytes[..]) {
+            while reader.next_frame().is_some() {}
+        }
+    }
+
+    #[test]
+    fn a_spoiled_file_never_panics(at in 0..1000_usize, value: u8) {
+        let mut file = sample_file();
+        let at = at % file.len();
+        file[at] = value;
+        if let Ok(mut reader) = Reader::new(&file[..]) {
+            let mut records = 0_u64;
+            while reader.next_frame().is_some() {
+                records += 1;
+            }
+            // No byte of the file can make more packets of it than there are blocks.
+            prop_assert!(records <= 8);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Checks of a cell.
+
+use super::cell::{Named, Placement};
+use super::{
+    Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, OutputCheck, SocketCheck, Step,
+    Stream,
+};
+use crate::analysis::{EventKind, Sender};
+use crate::spec::{
+    CheckSpec, CheckSpecKind, ClosedBy, ExitSpec, Field, FlowCheckSpec, FlowEnds, FromText,
+    Problem, closing_side,
+};
+
+/// The checks that apply in a cell: their `when` holds and their nodes are there.
+pub(super) fn checks(
+    placement: &Placement<'_>,
+    steps: &[Step],
+    problems: &mut Vec<Problem>,
+) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for check in &placement.spec.checks {
+        if !placement.holds(&check.when) {
+            continue;
+        }
+        match kind(placement, steps, check) {
+            Ok(Some(kind)) => checks.push(Check {
+                text: describe(&kind),
+                kind,
+                place: check.place,
+            }),
+            Ok(None) => {}
+            Err(problem) => problems.push(problem),
+        }
+    }
+    checks
+}
+
+/// What a check is about in this cell; nothing if a node of it is absent.
+fn kind(
+    placement: &Placement<'_>,
+    steps: &[Step],
+    check: &CheckSpec,
+) -> Result<Option<CheckKind>, Problem> {
+    let node = match &check.kind {
+        CheckSpecKind::Flow(flow) => return flow_check(placement, flow),
+        CheckSpecKind::Exit { node, .. }
+        | CheckSpecKind::Output { node, .. }
+        | CheckSpecKind::Sockets { node, .. } => node,
+    };
+    let Named::Present(node) = placement.node_named(node)? else {
+        return Ok(None);
+    };
+    Ok(Some(match &check.kind {
+        CheckSpecKind::Flow(_) => return Ok(None),
+        CheckSpecKind::Exit { end, .. } => {
+            let mut exit = ExitCheck {
+                node: node.clone(),
+                codes: Vec::new(),
+                signal: None,
+                running: false,
+            };
+            match end {
+                ExitSpec::Codes(codes) => exit.codes = all(placement, codes)?,
+                ExitSpec::Signal(signal) => exit.signal = Some(placement.resolve(signal, None)?),
+                ExitSpec::Running => exit.running = true,
+            }
+            CheckKind::Exit(exit)
+        }
+        CheckSpecKind::Output {
+            stream,
+            text,
+            count,
+            ..
+        } => CheckKind::Output(OutputCheck {
+            node: node.clone(),
+            stream: *stream,
+            text: placement.render(text, node)?,
+            count: placement.resolve(count, None)?,
+        }),
+        CheckSpecKind::Sockets {
+            mark, has, lacks, ..
+        } => {
+            let is_set = |step: &Step| matches!(&step.action, Action::Mark(m) if *m == mark.value);
+            if !steps.iter().any(is_set) {
+                let message = format!("no step sets mark `{}`", mark.value);
+                return Err(Problem::at(mark.place, message)
+                    .hint("give the check the `when` of the step that sets it"));
+            }
+            CheckKind::Sockets(SocketCheck {
+                node: node.clone(),
+                mark: mark.value.clone(),
+                has: has.clone(),
+                lacks: lacks.clone(),
+            })
+        }
+    }))
+}
+
+fn all<T: FromText + Clone>(
+    placement: &Placement<'_>,
+    fields: &[Field<T>],
+) -> Result<Vec<T>, Problem> {
+    let values = fields.iter().map(|field| placement.resolve(field, None));
+    values.collect()
+}
+
+fn one<T: FromText + Clone>(
+    placement: &Placement<'_>,
+    field: Option<&Field<T>>,
+) -> Result<Option<T>, Problem> {
+    field
+        .map(|field| placement.resolve(field, None))
+        .transpose()
+}
+
+fn flow_check(
+    placement: &Placement<'_>,
+    check: &FlowCheckSpec,
+) -> Result<Option<CheckKind>, Problem> {
+    let ends: FlowEnds = placement.resolve(&check.ends, None)?;
+    let place = check.ends.place();
+    for end in [&ends.initiator, &ends.responder] {
+        if let Named::Absent = placement.find(&end.node, place)? {
+            return Ok(None);
+        }
+    }
+    let closed_by = match &check.closed_by {
+        None => None,
+        Some(field) => Some(match placement.resolve(field, None)? {
+            ClosedBy::Side(side) => side,
+            ClosedBy::Node(node) => closing_side(&node, &ends, field.place())?,
+        }),
+    };
+    let never = all(placement, &check.never)?;
+    Ok(Some(CheckKind::Flow(Box::new(FlowCheck {
+        count: one(placement, check.count.as_ref())?,
+        fate: all(placement, &check.fate)?,
+        closed_by,
+        pattern: one(placement, check.pattern.as_ref())?,
+        never: never
+            .iter()
+            .map(|event| (event.sender, event.kind))
+            .collect(),
+        flows: FlowSelector {
+            nth: one(placement, check.nth.as_ref())?,
+            initiator: ends.initiator,
+            responder: ends.responder,
+        },
+    }))))
+}
+
+/// How reports name a check.
+fn describe(kind: &CheckKind) -> String {
+    match kind {
+        CheckKind::Flow(flow) => describe_flow(flow),
+        CheckKind::Exit(exit) => {
+            let node = &exit.node;
+            match exit.signal {
+                _ if exit.running => format!("exit {node} still running"),
+                Some(signal) => format!("exit {node} by {signal}"),
+                None => format!("exit {node} code {}", list(&exit.codes, " or ")),
+            }
+        }
+        CheckKind::Output(output) => {
+            let stream = match output.stream {
+                Some(Stream::Stdout) => "stdout",
+                Some(Stream::Stderr) => "stderr",
+                None => "output",
+            };
+            let (node, text, count) = (&output.node, &output.text, output.count);
+            format!("{stream} {node} {text:?} in {count} lines")
+        }
+        CheckKind::Sockets(sockets) => format!("sockets {} at {}", sockets.node, sockets.mark),
+    }
+}
+
+fn describe_flow(check: &FlowCheck) -> String {
+    let flows = &check.flows;
+    let mut words = vec![format!("flow {} -> {}", flows.initiator, flows.responder)];
+    words.extend(flows.nth.map(|nth| format!("nth {nth}")));
+    words.extend(check.count.map(|count| format!("count {count}")));
+    if !check.fate.is_empty() {
+        words.push(format!("fate {}", list(&check.fate, " or ")));
+    }
+    words.extend(check.closed_by.map(|side| {
+        let end = match side {
+            Sender::Initiator => &flows.initiator,
+            Sender::Responder => &flows.responder,
+        };
+        format!("closed by {}", end.node)
+    }));
+    words.extend(check.pattern.as_ref().map(|_| "pattern".to_owned()));
+    if !check.never.is_empty() {
+        let event = |(sender, kind): &(Option<Sender>, EventKind)| match sender {
+            Some(sender) => format!("{} {kind}", sender.arrow()),
+            None => kind.to_string(),
+        };
+        let events: Vec<String> = check.never.iter().map(event).collect();
+        words.push(format!("never {}", events.join(", ")));
+    }
+    words.join(" ")
+}
+
+fn list<T: ToString>(values: &[T], between: &str) -> String {
+    let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
+    texts.join(between)
+}

@@ -1,0 +1,308 @@
+//! The types of a plan.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::analysis::{ConnState, EventKind, Sender};
+use crate::pattern::Pattern;
+use crate::spec::{Copies, FlowEnd, Place, SocketPattern, Stream};
+use crate::units::{HostName, ImageName, MarkName, NetworkName, NodeName, Signal};
+
+/// Everything that a cell needs.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Stable name of the cell: `server=ours,client=netcat`.
+    pub cell: String,
+    /// Networks, in the order of the file.
+    pub networks: Vec<NetworkPlan>,
+    /// Hosts, in the order of the file; only those that the cell's nodes use.
+    pub hosts: Vec<HostPlan>,
+    /// Nodes, in the order of the file; only those present in the cell.
+    pub nodes: Vec<NodePlan>,
+    /// What is done, in order; `use` steps are already replaced by what they stand for.
+    pub steps: Vec<Step>,
+    /// What must hold; only the checks whose `when` holds in the cell.
+    pub checks: Vec<Check>,
+}
+
+impl Plan {
+    /// The node with this name.
+    #[must_use]
+    pub fn node(&self, name: &NodeName) -> Option<&NodePlan> {
+        self.nodes.iter().find(|node| node.name == *name)
+    }
+
+    /// The host with this name.
+    #[must_use]
+    pub fn host(&self, name: &HostName) -> Option<&HostPlan> {
+        self.hosts.iter().find(|host| host.name == *name)
+    }
+}
+
+/// An IPv4 subnet of 24 bits prefix length, the size of every network the rig makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subnet(Ipv4Addr);
+
+impl Subnet {
+    /// Prefix length in bits.
+    pub const PREFIX_BITS: u8 = 24;
+    /// First host number that the rig gives out; lower ones are the engine's gateway and spare.
+    pub const FIRST_HOST: u8 = 10;
+
+    /// The subnet that contains `address`.
+    #[must_use]
+    pub fn containing(address: Ipv4Addr) -> Self {
+        let [a, b, c, _] = address.octets();
+        Self(Ipv4Addr::new(a, b, c, 0))
+    }
+
+    /// The address with this host number.
+    #[must_use]
+    pub fn address(self, host_number: u8) -> Ipv4Addr {
+        let [a, b, c, _] = self.0.octets();
+        Ipv4Addr::new(a, b, c, host_number)
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.0, Self::PREFIX_BITS)
+    }
+}
+
+/// A broadcast domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkPlan {
+    /// Name in the file.
+    pub name: NetworkName,
+    /// Its addresses.
+    pub subnet: Subnet,
+}
+
+/// A network namespace with its interfaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPlan {
+    /// Name in the file.
+    pub name: HostName,
+    /// One interface a network, in the order of the file.
+    pub interfaces: Vec<InterfacePlan>,
+    /// `net.*` kernel settings of the namespace.
+    pub sysctls: BTreeMap<String, String>,
+}
+
+/// An interface of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfacePlan {
+    /// The network it is on.
+    pub network: NetworkName,
+    /// Its address.
+    pub address: Ipv4Addr,
+}
+
+/// One program on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePlan {
+    /// Name in the file.
+    pub name: NodeName,
+    /// Where it runs.
+    pub host: HostName,
+    /// Which implementation it is, for reports.
+    pub implementation: String,
+    /// Image it runs from.
+    pub image: ImageName,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Where `run:` stands in the file.
+    pub command_place: Place,
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+    /// What is written to its standard input as soon as it runs.
+    pub join: Option<String>,
+    /// When it counts as started; at once without it.
+    pub ready: Option<Ready>,
+    /// Names that resolve to addresses inside the node: every node and host of the cell.
+    pub names: BTreeMap<String, Ipv4Addr>,
+}
+
+/// When a node counts as started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ready {
+    /// It listens on this TCP port.
+    Listening(u16),
+    /// It has an established connection to this TCP port.
+    Connected(u16),
+    /// It printed a line that contains this text.
+    Output(String),
+}
+
+/// A step with its deadline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What is done.
+    pub action: Action,
+    /// How long it may take.
+    pub within: Duration,
+    /// Where it stands in the file.
+    pub place: Place,
+    /// How reports name it: `hear bob "ciao"`.
+    pub text: String,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Start these nodes, at the same time where none waits for another, and wait until each is
+    /// ready. Starting a node that has ended is its next visit.
+    Start(Vec<NodeName>),
+    /// Give a node input as a person would; `text` is what the transcript shows.
+    Say {
+        /// The node.
+        node: NodeName,
+        /// What was said.
+        text: String,
+        /// How.
+        input: Input,
+    },
+    /// Wait until a node has printed `text` since the last `hear` of it.
+    Hear {
+        /// The node.
+        node: NodeName,
+        /// What must be in its output.
+        text: String,
+    },
+    /// Make a node leave as a person would.
+    Leave {
+        /// The node.
+        node: NodeName,
+        /// How.
+        input: Input,
+    },
+    /// Send a signal to a node's main process.
+    Kill {
+        /// The node.
+        node: NodeName,
+        /// The signal.
+        signal: Signal,
+    },
+    /// Freeze a node.
+    Pause(NodeName),
+    /// Thaw a node.
+    Resume(NodeName),
+    /// SIGTERM, and SIGKILL when the node has not ended within the grace; waits for the end.
+    Stop {
+        /// The node.
+        node: NodeName,
+        /// Time between the two signals.
+        grace: Duration,
+    },
+    /// Wait until a node's program has ended.
+    Wait(NodeName),
+    /// Read the socket tables of every host under this name.
+    Mark(MarkName),
+    /// Let this much time pass.
+    Settle(Duration),
+}
+
+/// How a node is given input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Bytes for its standard input.
+    Stdin(Vec<u8>),
+    /// End of its standard input.
+    Eof,
+    /// A signal.
+    Signal(Signal),
+}
+
+/// A check with its place.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// What must hold.
+    pub kind: CheckKind,
+    /// Where it stands in the file.
+    pub place: Place,
+    /// How reports name it: `flow alice -> server:15102 fate SF`.
+    pub text: String,
+}
+
+/// What a check is about.
+#[derive(Debug, Clone)]
+pub enum CheckKind {
+    /// Connections between two nodes.
+    Flow(Box<FlowCheck>),
+    /// How a program ended.
+    Exit(ExitCheck),
+    /// What a program printed.
+    Output(OutputCheck),
+    /// What a socket table showed.
+    Sockets(SocketCheck),
+}
+
+/// A check on every flow that the selector finds.
+#[derive(Debug, Clone)]
+pub struct FlowCheck {
+    /// Which flows.
+    pub flows: FlowSelector,
+    /// How many there must be; without it, at least one.
+    pub count: Option<Copies>,
+    /// Allowed fates; empty allows any.
+    pub fate: Vec<ConnState>,
+    /// Who must have closed first.
+    pub closed_by: Option<Sender>,
+    /// What the whole flow must be.
+    pub pattern: Option<Pattern>,
+    /// Events that must not occur, from either side or from one.
+    pub never: Vec<(Option<Sender>, EventKind)>,
+}
+
+/// Which flows a check is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowSelector {
+    /// Who opened them.
+    pub initiator: FlowEnd,
+    /// To whom.
+    pub responder: FlowEnd,
+    /// Only the n-th of them in order of their first packet, counted from 1.
+    pub nth: Option<usize>,
+}
+
+/// How a node's last visit must have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExitCheck {
+    /// The node.
+    pub node: NodeName,
+    /// Allowed exit codes; empty when a signal or `running` is meant.
+    pub codes: Vec<i64>,
+    /// The signal that must have ended it.
+    pub signal: Option<Signal>,
+    /// It must still have been running when the steps were done.
+    pub running: bool,
+}
+
+/// What a node must have printed, over all its visits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputCheck {
+    /// The node.
+    pub node: NodeName,
+    /// Which of its outputs; both without it.
+    pub stream: Option<Stream>,
+    /// Text that must occur in a line.
+    pub text: String,
+    /// In how many lines.
+    pub count: Copies,
+}
+
+/// What the socket table of a node's host must have shown at a mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketCheck {
+    /// Whose sockets: those of this node, and those of its host that no process owns any more.
+    pub node: NodeName,
+    /// The moment.
+    pub mark: MarkName,
+    /// Rows that must be there.
+    pub has: Vec<SocketPattern>,
+    /// Rows that must not be there.
+    pub lacks: Vec<SocketPattern>,
+}

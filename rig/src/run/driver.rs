@@ -1,0 +1,524 @@
+//! Drives the nodes of one cell through its steps.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::transcript::{Heard, Transcript};
+use crate::agent::protocol::{Request, Response, SocketRow};
+use crate::backend::{BackendError, LiveCell, LiveNode};
+use crate::judge::{NodeEvidence, Visit, VisitEnd};
+use crate::plan::{Action, CheckKind, Input, NodePlan, Plan, Ready, Step};
+use crate::units::{HostName, MarkName, NodeName, Signal, Timestamp, printable, show_duration};
+
+/// How long the end of a program may take to become known once a check wants to know it.
+const END_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the last output of an ended program may take to arrive.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Signals that stop a program, so that nothing it sends is caused by them.
+const STILL_SIGNALS: [&str; 4] = ["STOP", "TSTP", "TTIN", "TTOU"];
+
+/// How much sooner than its step an agent gives up waiting.
+const ANSWER_MARGIN: Duration = Duration::from_millis(300);
+
+/// How many of a node's last lines an error shows.
+const SHOWN_LINES: usize = 5;
+
+/// Something done to a node that the wire may show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// When it was done.
+    pub(super) at: Timestamp,
+    /// To which node.
+    pub(super) node: NodeName,
+    /// What: `SIGKILL alice`.
+    pub(super) what: String,
+    /// Whether it makes the node's side of a connection send something; stopping a program does
+    /// not.
+    pub(super) sends: bool,
+}
+
+/// Why a step did not do what it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum StepError {
+    /// What was waited for did not come: the programs' answer to the question of the step.
+    Unmet(String),
+    /// The machine, the engine or a program did not do its part.
+    Backend(BackendError),
+}
+
+impl From<BackendError> for StepError {
+    fn from(error: BackendError) -> Self {
+        Self::Backend(error)
+    }
+}
+
+/// A cell in motion.
+pub(super) struct Driver<'a, C> {
+    cell: &'a C,
+    plan: &'a Plan,
+    transcript: Arc<Transcript>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    visits: BTreeMap<NodeName, Vec<LiveVisit>>,
+    marks: BTreeMap<MarkName, BTreeMap<HostName, Vec<SocketRow>>>,
+    faults: Vec<Fault>,
+    /// The node whose readiness was waited for last.
+    awaited: Option<NodeName>,
+}
+
+/// A node's program, from its start on.
+#[derive(Debug)]
+struct LiveVisit {
+    started: Timestamp,
+    /// `None` once its input has ended.
+    input: Option<mpsc::Sender<Vec<u8>>>,
+    ended: watch::Receiver<Option<VisitEnd>>,
+}
+
+/// What was observed of the nodes.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    pub(super) nodes: BTreeMap<NodeName, NodeEvidence>,
+    pub(super) marks: BTreeMap<MarkName, BTreeMap<HostName, Vec<SocketRow>>>,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl<'a, C: LiveCell> Driver<'a, C> {
+    pub(super) fn new(cell: &'a C, plan: &'a Plan, transcript: Arc<Transcript>) -> Self {
+        Self {
+            cell,
+            plan,
+            transcript,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Does one step within its deadline.
+    pub(super) async fn step(&self, step: &Step) -> Result<(), StepError> {
+        self.transcript.rig(Timestamp::now(), &step.text);
+        let deadline = Instant::now() + step.within;
+        match timeout_at(deadline, self.act(&step.action, deadline)).await {
+            Ok(result) => result.map_err(|error| at_step(error, step)),
+            Err(_) => Err(self.overdue(step)),
+        }
+    }
+
+    async fn act(&self, action: &Action, deadline: Instant) -> Result<(), StepError> {
+        match action {
+            Action::Start(nodes) => self.start(nodes, deadline).await,
+            Action::Say { node, text, input } => {
+                self.transcript.told(node, text);
+                self.give(node, input).await
+            }
+            Action::Hear { node, text } => self.hear(node, text).await,
+            Action::Leave { node, input } => {
+                self.transcript.told(node, &describe(input));
+                self.give(node, input).await
+            }
+            Action::Kill { node, signal } => self.signal(node, *signal).await,
+            Action::Pause(node) => self.freeze(node, true).await,
+            Action::Resume(node) => self.freeze(node, false).await,
+            Action::Stop { node, grace } => self.stop(node, *grace).await,
+            Action::Wait(node) => self.wait(node).await,
+            Action::Mark(mark) => self.mark(mark).await,
+            Action::Settle(time) => {
+                tokio::time::sleep(*time).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts nodes in their order: those that others will look for, by listening, come up before
+    /// the next ones; nodes between which nothing waits start at the same time.
+    async fn start(&self, names: &[NodeName], deadline: Instant) -> Result<(), StepError> {
+        let nodes: Vec<&NodePlan> = names
+            .iter()
+            .filter_map(|name| self.plan.node(name))
+            .collect();
+        let same_time = |a: &&NodePlan, b: &&NodePlan| listens(a) == listens(b);
+        for group in nodes.chunk_by(same_time) {
+            try_join_all(group.iter().map(|node| self.start_one(node, deadline))).await?;
+        }
+        Ok(())
+    }
+
+    async fn start_one(&self, node: &NodePlan, deadline: Instant) -> Result<(), StepError> {
+        if self.running(&node.name) {
+            let message = format!("start node `{}`: it is still running", node.name);
+            return Err(BackendError::machine(message).into());
+        }
+        self.transcript.expect(&node.name);
+        let LiveNode {
+            started,
+            input,
+            output,
+            ended,
+        } = self.cell.start(node).await?;
+        let transcript = Arc::clone(&self.transcript);
+        let name = node.name.clone();
+        tokio::spawn(async move { transcript.record(name, output).await });
+        tokio::spawn(note_end(
+            Arc::clone(&self.transcript),
+            node.name.clone(),
+            ended.clone(),
+        ));
+        self.transcript.done(started, &node.name, "started");
+        if let Some(text) = &node.join {
+            self.transcript.told(&node.name, text.trim_end());
+            // A program that has ended already is what its readiness will tell.
+            input.send(text.clone().into_bytes()).await.ok();
+        }
+        let visit = LiveVisit {
+            started,
+            input: Some(input),
+            ended,
+        };
+        self.state()
+            .visits
+            .entry(node.name.clone())
+            .or_default()
+            .push(visit);
+        self.state().awaited = Some(node.name.clone());
+        self.await_ready(node, deadline).await
+    }
+
+    async fn await_ready(&self, node: &NodePlan, deadline: Instant) -> Result<(), StepError> {
+        let name = node.name.clone();
+        // The agent knows why nothing listens: its answer shall come before the step is given up.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let within = left.saturating_sub(ANSWER_MARGIN);
+        let answer = match &node.ready {
+            None => return Ok(()),
+            Some(Ready::Listening(port)) => {
+                let request = Request::AwaitListening {
+                    node: name,
+                    port: *port,
+                    within,
+                };
+                self.cell.ask(&node.host, request).await
+            }
+            Some(Ready::Connected(port)) => {
+                let request = Request::AwaitConnected {
+                    node: name,
+                    port: *port,
+                    within,
+                };
+                self.cell.ask(&node.host, request).await
+            }
+            Some(Ready::Output(text)) => {
+                return self
+                    .hear(&node.name, text)
+                    .await
+                    .map_err(|error| match error {
+                        // What it printed last is part of the reason.
+                        StepError::Unmet(why) => not_ready(node, &why),
+                        other @ StepError::Backend(_) => other,
+                    });
+            }
+        };
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.never_ready(node, &error.message)),
+        }
+    }
+
+    /// A program that never becomes ready is the machine's or its own failure: nothing that the
+    /// matrix asks about was tried yet.
+    fn never_ready(&self, node: &NodePlan, why: &str) -> StepError {
+        not_ready(node, &format!("{why}{}", self.last_words(&node.name)))
+    }
+
+    fn overdue(&self, step: &Step) -> StepError {
+        let within = show_duration(step.within);
+        match &step.action {
+            Action::Start(names) => {
+                let awaited = self.state().awaited.clone();
+                let waiting = awaited.filter(|name| names.contains(name));
+                let said = waiting
+                    .map(|name| self.last_words(&name))
+                    .unwrap_or_default();
+                let message = format!("{}: not ready within {within}{said}", step.text);
+                StepError::Backend(BackendError::machine(message).or_at(step.place))
+            }
+            Action::Hear { node, .. } => {
+                let said = self.last_words(node);
+                StepError::Unmet(format!("{}: not within {within}{said}", step.text))
+            }
+            Action::Wait(_) | Action::Stop { .. } => {
+                StepError::Unmet(format!("{}: not within {within}", step.text))
+            }
+            // What the rig does itself and could not is not the programs' failure.
+            _ => {
+                let message = format!("{}: not done within {within}", step.text);
+                StepError::Backend(BackendError::machine(message).or_at(step.place))
+            }
+        }
+    }
+
+    /// The last lines of a node, for the end of an error.
+    fn last_words(&self, node: &NodeName) -> String {
+        let lines = self.transcript.last_lines(node, SHOWN_LINES);
+        if lines.is_empty() {
+            return format!("; {node} printed nothing");
+        }
+        format!("; {node} printed last:\n  {}", lines.join("\n  "))
+    }
+
+    async fn give(&self, node: &NodeName, input: &Input) -> Result<(), StepError> {
+        match input {
+            Input::Stdin(bytes) => {
+                let sender = self.last_visit(node, |visit| visit.input.clone()).flatten();
+                let sender = sender.ok_or_else(|| self.no_input(node))?;
+                sender
+                    .send(bytes.clone())
+                    .await
+                    .map_err(|_| self.no_input(node).into())
+            }
+            Input::Eof => {
+                let taken = self.last_visit(node, |visit| visit.input.take()).flatten();
+                taken.map(drop).ok_or_else(|| self.no_input(node).into())
+            }
+            Input::Signal(signal) => self.signal(node, *signal).await,
+        }
+    }
+
+    fn no_input(&self, node: &NodeName) -> BackendError {
+        let why = if self.visits(node) == 0 {
+            "it was not started"
+        } else {
+            "its input has ended"
+        };
+        BackendError::machine(format!("tell node `{node}` something: {why}"))
+    }
+
+    async fn hear(&self, node: &NodeName, text: &str) -> Result<(), StepError> {
+        let mut news = self.transcript.news();
+        loop {
+            news.mark_unchanged();
+            match self.transcript.listen(node, text) {
+                Heard::Yes => return Ok(()),
+                Heard::Never => {
+                    let shown = printable(text);
+                    let said = self.last_words(node);
+                    return Err(StepError::Unmet(format!(
+                        "{node} ended without printing \"{shown}\"{said}"
+                    )));
+                }
+                // The sender lives as long as the transcript; the step's deadline bounds the wait.
+                Heard::NotYet => news.changed().await.unwrap_or_default(),
+            }
+        }
+    }
+
+    async fn signal(&self, node: &NodeName, signal: Signal) -> Result<(), StepError> {
+        let host = self.host_of(node)?;
+        let request = Request::Signal {
+            node: node.clone(),
+            signal,
+        };
+        if let Response::Signalled { at, .. } = self.cell.ask(&host, request).await? {
+            let sends = !STILL_SIGNALS.contains(&signal.name());
+            self.fault(at, node, &signal.to_string(), sends);
+        }
+        Ok(())
+    }
+
+    async fn freeze(&self, node: &NodeName, frozen: bool) -> Result<(), StepError> {
+        let at = self.cell.freeze(node, frozen).await?;
+        self.fault(at, node, if frozen { "freeze" } else { "thaw" }, !frozen);
+        Ok(())
+    }
+
+    async fn stop(&self, node: &NodeName, grace: Duration) -> Result<(), StepError> {
+        self.signal(node, Signal::TERM).await?;
+        if timeout(grace, self.wait(node)).await.is_err() {
+            self.signal(node, Signal::KILL).await?;
+            self.wait(node).await?;
+        }
+        Ok(())
+    }
+
+    async fn wait(&self, node: &NodeName) -> Result<(), StepError> {
+        let ended = self
+            .last_visit(node, |visit| visit.ended.clone())
+            .ok_or_else(|| {
+                BackendError::machine(format!("wait for node `{node}`: it was not started"))
+            })?;
+        let lost = || {
+            let message = format!("wait for node `{node}`: the engine lost sight of it");
+            StepError::Backend(BackendError::machine(message))
+        };
+        end_of(ended).await.map(drop).ok_or_else(lost)
+    }
+
+    async fn mark(&self, mark: &MarkName) -> Result<(), StepError> {
+        let tables =
+            try_join_all(self.plan.hosts.iter().map(|host| self.table(&host.name))).await?;
+        self.state()
+            .marks
+            .insert(mark.clone(), tables.into_iter().collect());
+        Ok(())
+    }
+
+    async fn table(&self, host: &HostName) -> Result<(HostName, Vec<SocketRow>), StepError> {
+        match self.cell.ask(host, Request::Sockets).await? {
+            Response::Sockets { sockets, .. } => Ok((host.clone(), sockets)),
+            other => Err(BackendError::machine(format!(
+                "read the socket tables of host `{host}`: its agent answered {other:?}"
+            ))
+            .into()),
+        }
+    }
+
+    fn fault(&self, at: Timestamp, node: &NodeName, what: &str, sends: bool) {
+        self.transcript.done(at, node, what);
+        let what = format!("{what} {node}");
+        self.state().faults.push(Fault {
+            at,
+            node: node.clone(),
+            what,
+            sends,
+        });
+    }
+
+    /// Waits for the ends that checks want to know and for the last output of ended programs, and
+    /// gives what was observed.
+    pub(super) async fn observe(&self) -> Observed {
+        let wanted = self
+            .plan
+            .checks
+            .iter()
+            .filter_map(|check| match &check.kind {
+                CheckKind::Exit(exit) if !exit.running => Some(&exit.node),
+                _ => None,
+            });
+        let ends: Vec<_> = wanted
+            .filter_map(|node| self.last_visit(node, |visit| visit.ended.clone()))
+            .map(end_of)
+            .collect();
+        // A program that does not end is what the check will tell.
+        timeout(END_TIMEOUT, join_all(ends)).await.ok();
+        timeout(OUTPUT_TIMEOUT, self.silence_of_ended()).await.ok();
+        let mut lines = self.transcript.lines();
+        let mut state = self.state();
+        let nodes = state.visits.iter().map(|(name, visits)| {
+            let visits = visits
+                .iter()
+                .map(|visit| Visit {
+                    started: visit.started,
+                    ended: *visit.ended.borrow(),
+                })
+                .collect();
+            let output = lines.remove(name).unwrap_or_default();
+            let evidence = NodeEvidence {
+                visits,
+                output,
+                dropped_bytes: self.transcript.dropped_bytes(name),
+            };
+            (name.clone(), evidence)
+        });
+        let nodes = nodes.collect();
+        Observed {
+            nodes,
+            marks: std::mem::take(&mut state.marks),
+            faults: std::mem::take(&mut state.faults),
+        }
+    }
+
+    async fn silence_of_ended(&self) {
+        let mut news = self.transcript.news();
+        loop {
+            news.mark_unchanged();
+            let names: Vec<_> = self.state().visits.keys().cloned().collect();
+            let silent = names
+                .iter()
+                .all(|name| self.running(name) || self.transcript.is_silent(name));
+            if silent {
+                return;
+            }
+            news.changed().await.unwrap_or_default();
+        }
+    }
+
+    fn host_of(&self, node: &NodeName) -> Result<HostName, BackendError> {
+        self.plan
+            .node(node)
+            .map(|plan| plan.host.clone())
+            .ok_or_else(|| BackendError::machine(format!("there is no node `{node}` in this cell")))
+    }
+
+    fn running(&self, node: &NodeName) -> bool {
+        self.last_visit(node, |visit| visit.ended.borrow().is_none())
+            .unwrap_or(false)
+    }
+
+    fn visits(&self, node: &NodeName) -> usize {
+        self.state().visits.get(node).map_or(0, Vec::len)
+    }
+
+    fn last_visit<T>(&self, node: &NodeName, look: impl FnOnce(&mut LiveVisit) -> T) -> Option<T> {
+        self.state()
+            .visits
+            .get_mut(node)
+            .and_then(|visits| visits.last_mut())
+            .map(look)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn not_ready(node: &NodePlan, why: &str) -> StepError {
+    let message = format!("start node `{}`: it did not become ready: {why}", node.name);
+    StepError::Backend(BackendError::machine(message).or_at(node.command_place))
+}
+
+/// Whether others may wait for this node: nodes that listen come up first.
+fn listens(node: &NodePlan) -> bool {
+    matches!(node.ready, Some(Ready::Listening(_)))
+}
+
+fn at_step(error: StepError, step: &Step) -> StepError {
+    match error {
+        StepError::Backend(error) => StepError::Backend(error.or_at(step.place)),
+        unmet @ StepError::Unmet(_) => unmet,
+    }
+}
+
+fn describe(input: &Input) -> String {
+    match input {
+        Input::Stdin(bytes) => String::from_utf8_lossy(bytes).trim_end().to_owned(),
+        Input::Eof => "(end of input)".to_owned(),
+        Input::Signal(signal) => format!("({signal})"),
+    }
+}
+
+/// Waits until a program has ended; `None` when its end cannot be learned any more.
+async fn end_of(mut ended: watch::Receiver<Option<VisitEnd>>) -> Option<VisitEnd> {
+    ended
+        .wait_for(Option::is_some)
+        .await
+        .ok()
+        .and_then(|end| *end)
+}
+
+async fn note_end(
+    transcript: Arc<Transcript>,
+    node: NodeName,
+    ended: watch::Receiver<Option<VisitEnd>>,
+) {
+    if let Some(end) = end_of(ended).await {
+        transcript.ended(&node, end);
+    }
+}

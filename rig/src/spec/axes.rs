@@ -1,0 +1,176 @@
+//! Reads the axes of the matrix, and the rules that name cells by their values.
+
+use indexmap::IndexMap;
+
+use super::names::Kind;
+use super::read::Reader;
+use super::tree::{Entry, Node as Tree, Value};
+use super::{Axis, AxisValue, CellRule, Located, Place, Problem, When};
+
+/// Words that cannot name an axis, because `${…}` or a rule uses them otherwise.
+const RESERVED: [&str; 4] = ["node", "text", "address", "reason"];
+
+impl Reader<'_> {
+    pub(super) fn axes(&mut self, node: &Tree) -> IndexMap<String, Axis> {
+        let mut axes = IndexMap::new();
+        for (key, value) in self.named(node, "the matrix") {
+            if RESERVED.contains(&key.value.as_str()) {
+                let message = format!("an axis cannot be called `{}`", key.value);
+                let hint = format!("these words are taken: {}", RESERVED.join(", "));
+                self.problem(Problem::at(key.place, message).hint(hint));
+            }
+            let values = self.axis_values(key, value);
+            axes.insert(
+                key.value.clone(),
+                Axis {
+                    place: key.place,
+                    values,
+                },
+            );
+        }
+        axes
+    }
+
+    fn axis_values(&mut self, axis: &Located<String>, node: &Tree) -> IndexMap<String, AxisValue> {
+        let mut values = IndexMap::new();
+        match &node.value {
+            Value::Seq(items) => {
+                for item in items {
+                    self.plain_value(item, &mut values);
+                }
+            }
+            Value::Map(entries) => {
+                for (key, settings) in self.named(node, "values of an axis") {
+                    let value = self.axis_value(key.place, settings);
+                    values.insert(key.value.clone(), value);
+                }
+                debug_assert!(values.len() == entries.len() || !self.problems.is_empty());
+            }
+            Value::Null => {}
+            Value::Scalar(_) => {
+                self.expected(node, "a list of values, or a map of values with settings");
+                return values;
+            }
+        }
+        if node.items().is_empty() && node.entries().is_empty() {
+            let message = format!("axis `{}` has no values", axis.value);
+            let hint = format!("write `{}: [one, other]`", axis.value);
+            self.problem(Problem::at(axis.place, message).hint(hint));
+        }
+        values
+    }
+
+    /// A value without settings, an item of a list.
+    fn plain_value(&mut self, item: &Tree, values: &mut IndexMap<String, AxisValue>) {
+        let Some(name) = self.word::<String>(item, "the name of a value") else {
+            return;
+        };
+        if let Some(first) = values.get(&name.value) {
+            let problem = Problem::at(name.place, format!("`{}` is given twice", name.value));
+            let problem = problem.other(first.place, "given first");
+            self.problem(problem);
+            return;
+        }
+        let value = AxisValue {
+            place: name.place,
+            settings: IndexMap::new(),
+            steps: None,
+        };
+        values.insert(name.value, value);
+    }
+
+    /// A value with settings and perhaps steps.
+    fn axis_value(&mut self, place: Place, node: &Tree) -> AxisValue {
+        let mut settings = IndexMap::new();
+        let mut steps = None;
+        for (key, value) in self.named(node, "settings of a value") {
+            if key.value == "do" {
+                steps = Some(self.steps(value, false));
+            } else if let Some(text) = self.text(value, "a text, the setting's value") {
+                settings.insert(key.value.clone(), text);
+            }
+        }
+        AxisValue {
+            place,
+            settings,
+            steps,
+        }
+    }
+
+    /// Which cells are meant: `{ axis: value, other: [one, two] }`.
+    pub(super) fn when(&mut self, node: &Tree) -> Option<When> {
+        let Value::Map(entries) = &node.value else {
+            self.expected(node, "`when`: a map of axes and values");
+            return None;
+        };
+        self.conditions(entries.iter())
+    }
+
+    fn conditions<'n>(&mut self, entries: impl Iterator<Item = &'n Entry>) -> Option<When> {
+        let mut when = When::default();
+        let mut sound = true;
+        for (key, value) in entries {
+            if !self.defined(Kind::Axis, &key.value, key.place) {
+                sound = false;
+                continue;
+            }
+            let mut allowed = Vec::new();
+            for item in value.one_or_more() {
+                match self.axis_value_name(&key.value, item) {
+                    Some(value) => allowed.push(value),
+                    None => sound = false,
+                }
+            }
+            if allowed.is_empty() && sound {
+                let message = format!("no value of axis `{}` is named", key.value);
+                self.problem(Problem::at(value.place, message));
+            }
+            when.conditions.insert(key.value.clone(), allowed);
+        }
+        sound.then_some(when)
+    }
+
+    fn axis_value_name(&mut self, axis: &str, node: &Tree) -> Option<Located<String>> {
+        let name = self.word::<String>(node, "the name of a value")?;
+        let values = &self.names.axes.get(axis)?.values;
+        if values.contains(&name.value) {
+            return Some(name);
+        }
+        let known: Vec<&str> = values.iter().map(String::as_str).collect();
+        let hint = self.hint(&name.value, "values", &known);
+        let message = format!("axis `{axis}` has no value `{}`", name.value);
+        self.problem(Problem::at(name.place, message).maybe_hint(hint));
+        None
+    }
+
+    /// The rules of `exclude` or `include`.
+    pub(super) fn cell_rules(&mut self, node: &Tree, what: &str) -> Vec<CellRule> {
+        let items = self.list(node, what);
+        items
+            .iter()
+            .filter_map(|item| self.cell_rule(item))
+            .collect()
+    }
+
+    fn cell_rule(&mut self, node: &Tree) -> Option<CellRule> {
+        let Value::Map(entries) = &node.value else {
+            self.expected(node, "cells: a map of axes and values");
+            return None;
+        };
+        let reason = match node.get("reason") {
+            Some(reason) => Some(self.text(reason, "a reason")?.value),
+            None => None,
+        };
+        let axes = entries.iter().filter(|(key, _)| key.value != "reason");
+        let when = self.conditions(axes)?;
+        if when.is_always() {
+            self.problem(Problem::at(node.place, "the rule names no axis"));
+            return None;
+        }
+        Some(CellRule {
+            when,
+            reason,
+            place: node.place,
+        })
+    }
+}

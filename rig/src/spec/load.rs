@@ -1,0 +1,151 @@
+//! From a file to a [`Spec`].
+
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::names::Names;
+use super::read::{Fields, Reader};
+use super::tree::{self, Node};
+use super::{Diagnostics, Problem, Source, Spec};
+
+/// The largest matrix file that is read, in bytes.
+pub const MAX_FILE_BYTES: usize = 1024 * 1024;
+/// The version of the format.
+const VERSION: &str = "1";
+
+/// Reads a matrix file. Relative paths in it are joined to its folder.
+///
+/// # Errors
+/// Every mistake in the file, or why it cannot be read.
+pub fn load(path: &Path) -> Result<Spec, Diagnostics> {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|problem| {
+        let source = Arc::new(Source::new(&name, String::new()));
+        Diagnostics::new(source, vec![problem])
+    })?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = dir.unwrap_or(Path::new("."));
+    parse(&name, dir, text)
+}
+
+/// Reads the text of a matrix file that errors call `name`. Relative paths in it are joined to
+/// `dir`.
+///
+/// # Errors
+/// Every mistake in the text.
+pub fn parse(name: &str, dir: &Path, text: String) -> Result<Spec, Diagnostics> {
+    let source = Arc::new(Source::new(name, text));
+    let root =
+        tree::parse(&source).map_err(|problems| Diagnostics::new(Arc::clone(&source), problems))?;
+    let mut reader = Reader {
+        source: &source,
+        dir,
+        names: Names::collect(&root),
+        problems: Vec::new(),
+    };
+    let spec = reader.spec(&root, &source);
+    let problems = reader.problems;
+    match spec {
+        Some(spec) if problems.is_empty() => Ok(spec),
+        _ => Err(Diagnostics::new(source, problems)),
+    }
+}
+
+/// The keys of a matrix file.
+const KEYS: [&str; 14] = [
+    "version",
+    "name",
+    "timeouts",
+    "images",
+    "implementations",
+    "networks",
+    "hosts",
+    "links",
+    "matrix",
+    "exclude",
+    "include",
+    "nodes",
+    "steps",
+    "checks",
+];
+
+impl Reader<'_> {
+    fn spec(&mut self, root: &Node, source: &Arc<Source>) -> Option<Spec> {
+        let fields = self.fields(root, "a matrix file", root.place, &KEYS)?;
+        self.version(fields);
+        if let Some((key, _)) = fields.entry("links") {
+            let problem = Problem::at(key.place, "`links` are not supported yet");
+            self.problem(problem.hint("hosts on one network talk directly"));
+        }
+        let name = self.required(fields, "name");
+        let name = name.and_then(|node| self.word::<String>(node, "a name"));
+        let images = self.required(fields, "images");
+        let implementations = self.required(fields, "implementations");
+        let networks = self.required(fields, "networks");
+        let hosts = self.required(fields, "hosts");
+        let nodes = self.required(fields, "nodes");
+        let steps = self.required(fields, "steps");
+        let part = |key| fields.get(key);
+        Some(Spec {
+            source: Arc::clone(source),
+            dir: self.dir.to_owned(),
+            timeouts: part("timeouts")
+                .map(|n| self.timeouts(n))
+                .unwrap_or_default(),
+            images: images.map(|n| self.images(n)).unwrap_or_default(),
+            implementations: implementations
+                .map(|n| self.implementations(n))
+                .unwrap_or_default(),
+            networks: networks.map(|n| self.networks(n)).unwrap_or_default(),
+            hosts: hosts.map(|n| self.hosts(n)).unwrap_or_default(),
+            axes: part("matrix").map(|n| self.axes(n)).unwrap_or_default(),
+            exclude: part("exclude")
+                .map(|n| self.cell_rules(n, "`exclude`"))
+                .unwrap_or_default(),
+            include: part("include")
+                .map(|n| self.cell_rules(n, "`include`"))
+                .unwrap_or_default(),
+            nodes: nodes.map(|n| self.nodes(n)).unwrap_or_default(),
+            steps: steps.map(|n| self.steps(n, true)).unwrap_or_default(),
+            checks: part("checks").map(|n| self.checks(n)).unwrap_or_default(),
+            name: name?.value,
+        })
+    }
+
+    fn version(&mut self, fields: Fields<'_>) {
+        let Some(node) = self.required(fields, "version") else {
+            return;
+        };
+        let Some(scalar) = self.scalar(node, "a version") else {
+            return;
+        };
+        if scalar.text != VERSION {
+            let message = format!("version `{}` is not known: use {VERSION}", scalar.text);
+            self.problem(Problem::at(node.place, message));
+        }
+    }
+}
+
+/// The text of a file that is not too large and is UTF-8.
+fn read(path: &Path) -> Result<String, Problem> {
+    let cannot =
+        |cause: &std::io::Error| Problem::of_file(format!("cannot read the file: {cause}"));
+    let file = std::fs::File::open(path).map_err(|cause| cannot(&cause))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|cause| cannot(&cause))?;
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(Problem::of_file(format!(
+            "the file is larger than {MAX_FILE_BYTES} bytes"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..valid].split(|&b| b == b'\n').count() - 1;
+        Problem::of_file(format!(
+            "the file is not UTF-8 text: byte {valid}, in line {line}"
+        ))
+    })
+}

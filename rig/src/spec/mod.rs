@@ -1,0 +1,39 @@
+//! A matrix file, typed and complete, every error with its place in the file.
+//!
+//! Reading goes in two stages. `tree` turns the text into a tree in which every key and value
+//! knows its place; the other modules turn that tree into a [`Spec`] and collect every error on
+//! the way, so that a file with three mistakes is told of three.
+
+mod place;
+mod source;
+mod types;
+
+mod diagnostics;
+mod template;
+mod words;
+
+mod load;
+mod tree;
+
+mod axes;
+mod checks;
+mod names;
+mod read;
+mod steps;
+mod system;
+
+pub use diagnostics::{Diagnostics, MAX_PROBLEMS_SHOWN, Problem, Style};
+pub(crate) use names::hint_for;
+
+pub use load::{MAX_FILE_BYTES, load, parse};
+pub use place::{Located, Place};
+pub use source::Source;
+pub use template::{Field, Hole, Part, Template};
+pub use types::{
+    ActionSpec, Axis, AxisValue, BaseImage, CargoBuild, CellRule, CheckSpec, CheckSpecKind,
+    ClosedBy, Copies, DEFAULT_START_TIMEOUT, DEFAULT_STEP_TIMEOUT, DEFAULT_STOP_GRACE, ExitSpec,
+    FlowCheckSpec, FlowEnd, FlowEnds, Host, Image, ImageBuild, ImageOrigin, Implementation,
+    LeaveSpec, MAX_HOSTS, MAX_NETWORKS, MAX_NODES, MAX_RENDERED_BYTES, MAX_STEPS, NeverEvent, Node,
+    ReadySpec, SocketPattern, Spec, StepSpec, Stream, Timeouts, When,
+};
+pub use words::{Fault, FromText, closing_side};

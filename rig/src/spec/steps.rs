@@ -1,0 +1,191 @@
+//! Reads steps.
+
+use super::names::Kind;
+use super::read::{Fields, Reader, Scope};
+use super::tree::{Node as Tree, Value};
+use super::{ActionSpec, DEFAULT_STOP_GRACE, Field, Located, Problem, StepSpec};
+use crate::units::{MarkName, NodeName, Signal};
+
+/// What a step can do, with the keys that go with each; `within` and `when` go with all.
+const ACTIONS: [(&str, &[&str]); 12] = [
+    ("start", &["start", "within", "when"]),
+    ("say", &["say", "text", "within", "when"]),
+    ("hear", &["hear", "text", "within", "when"]),
+    ("leave", &["leave", "within", "when"]),
+    ("kill", &["kill", "signal", "within", "when"]),
+    ("pause", &["pause", "within", "when"]),
+    ("resume", &["resume", "within", "when"]),
+    ("stop", &["stop", "grace", "within", "when"]),
+    ("wait", &["wait", "within", "when"]),
+    ("mark", &["mark", "within", "when"]),
+    ("settle", &["settle", "within", "when"]),
+    ("use", &["use", "within", "when"]),
+];
+
+/// Keys of steps that are not actions.
+const DETAILS: [&str; 5] = ["text", "signal", "grace", "within", "when"];
+
+impl Reader<'_> {
+    /// A list of steps; `use_allowed` is false in the `do` of an axis value.
+    pub(super) fn steps(&mut self, node: &Tree, use_allowed: bool) -> Vec<StepSpec> {
+        let items = self.list(node, "steps");
+        items
+            .iter()
+            .filter_map(|item| self.step(item, use_allowed))
+            .collect()
+    }
+
+    fn step(&mut self, node: &Tree, use_allowed: bool) -> Option<StepSpec> {
+        let actions = ACTIONS.map(|(action, _)| action);
+        let action = self.kind_of(node, "a step", &actions, &DETAILS)?;
+        let (_, keys) = ACTIONS.into_iter().find(|(name, _)| *name == action)?;
+        let what = "this step";
+        let fields = self.fields(node, what, node.place, keys)?;
+        if action == "use" && !use_allowed {
+            self.problem(Problem::at(node.place, "`use` cannot stand in a `do` list"));
+            return None;
+        }
+        let when = self.optional(fields, "when", Self::when);
+        let within = self.optional(fields, "within", Self::duration);
+        let action = self.action(action, fields);
+        Some(StepSpec {
+            place: node.place,
+            when: when?.unwrap_or_default(),
+            within: within?,
+            action: action?,
+        })
+    }
+
+    /// Which kind of step or check a map is: the one of `kinds` that is among its keys.
+    pub(super) fn kind_of<'k>(
+        &mut self,
+        node: &Tree,
+        what: &str,
+        kinds: &[&'k str],
+        details: &[&str],
+    ) -> Option<&'k str> {
+        let Value::Map(entries) = &node.value else {
+            self.expected(node, &format!("{what}: a map such as `{}: …`", kinds[0]));
+            return None;
+        };
+        let mut present = entries.iter().filter_map(|(key, _)| {
+            let kind = kinds.iter().find(|kind| **kind == key.value)?;
+            Some((*kind, key.place))
+        });
+        if let Some((kind, _)) = present.next() {
+            if let Some((second, place)) = present.next() {
+                let message = format!("{what} is one thing, and this has `{kind}` and `{second}`");
+                self.problem(Problem::at(place, message).hint("write two list items"));
+                return None;
+            }
+            return Some(kind);
+        }
+        let unknown = entries
+            .iter()
+            .find(|(key, _)| !details.contains(&key.value.as_str()));
+        let problem = match unknown {
+            Some((key, _)) => {
+                let message = format!("unknown key `{}` in {what}", key.value);
+                let hint = self.hint(&key.value, "keys", kinds);
+                Problem::at(key.place, message).maybe_hint(hint)
+            }
+            None => Problem::at(
+                node.place,
+                format!("{what} needs one of: {}", kinds.join(", ")),
+            ),
+        };
+        self.problem(problem);
+        None
+    }
+
+    fn action(&mut self, action: &str, fields: Fields<'_>) -> Option<ActionSpec> {
+        let node = fields.get(action)?;
+        Some(match action {
+            "start" => ActionSpec::Start(self.node_list(node)?),
+            "say" => {
+                let (node, text) = self.node_and_text(node, fields);
+                let (node, text) = (node?, text?);
+                ActionSpec::Say { node, text }
+            }
+            "hear" => {
+                let (node, text) = self.node_and_text(node, fields);
+                let (node, text) = (node?, text?);
+                if text.literal().is_some_and(|text| text.is_empty()) {
+                    self.problem(Problem::at(
+                        text.place,
+                        "`text` is empty: anything would do",
+                    ));
+                    return None;
+                }
+                ActionSpec::Hear { node, text }
+            }
+            "leave" => ActionSpec::Leave(self.node_name(node)?),
+            "kill" => {
+                let signal = self.optional(fields, "signal", |reader, node| {
+                    reader.field(node, "a signal")
+                });
+                let node = self.node_name(node);
+                let default = Field::Fixed(Located::new(Signal::KILL, fields.place));
+                ActionSpec::Kill {
+                    node: node?,
+                    signal: signal?.unwrap_or(default),
+                }
+            }
+            "pause" => ActionSpec::Pause(self.node_name(node)?),
+            "resume" => ActionSpec::Resume(self.node_name(node)?),
+            "stop" => {
+                let grace = self.optional(fields, "grace", Self::duration);
+                let node = self.node_name(node);
+                ActionSpec::Stop {
+                    node: node?,
+                    grace: grace?.unwrap_or(DEFAULT_STOP_GRACE),
+                }
+            }
+            "wait" => ActionSpec::Wait(self.node_name(node)?),
+            "mark" => ActionSpec::Mark(self.word::<MarkName>(node, "a name")?.value),
+            "settle" => ActionSpec::Settle(self.duration(node)?),
+            _ => ActionSpec::Use(self.axis_to_use(node)?),
+        })
+    }
+
+    /// The name of a node.
+    pub(super) fn node_name(&mut self, node: &Tree) -> Option<Field<NodeName>> {
+        self.reference(node, Kind::Node)
+    }
+
+    fn node_list(&mut self, node: &Tree) -> Option<Vec<Field<NodeName>>> {
+        let items = node.one_or_more();
+        if items.is_empty() {
+            self.problem(Problem::at(node.place, "`start` names no node"));
+            return None;
+        }
+        let names: Vec<_> = items.iter().map(|item| self.node_name(item)).collect();
+        names.into_iter().collect()
+    }
+
+    /// The node of a step, and its `text`.
+    fn node_and_text(
+        &mut self,
+        node: &Tree,
+        fields: Fields<'_>,
+    ) -> (Option<Field<NodeName>>, Option<super::Template>) {
+        let name = self.node_name(node);
+        let text = self.required(fields, "text");
+        let text = text.and_then(|node| self.template(node, "a text", Scope::Node));
+        (name, text)
+    }
+
+    fn axis_to_use(&mut self, node: &Tree) -> Option<Located<String>> {
+        let axis = self.word::<String>(node, "the name of an axis")?;
+        if !self.defined(Kind::Axis, &axis.value, axis.place) {
+            return None;
+        }
+        if !self.names.axes.get(&axis.value)?.has_steps {
+            let message = format!("no value of axis `{}` says what to `do`", axis.value);
+            let hint = "write the axis as a map: `quit: { do: [{ leave: alice }] }`";
+            self.problem(Problem::at(axis.place, message).hint(hint));
+            return None;
+        }
+        Some(axis)
+    }
+}

@@ -1,0 +1,325 @@
+//! Values that are written as one text: names, counts, ends of flows, fates, events.
+
+use std::ops::Range;
+
+use crate::analysis::{ConnState, EventKind, Sender};
+use crate::pattern::Pattern;
+use crate::units::{HostName, MarkName, NameError, NodeName, Signal, check_name};
+
+use super::{ClosedBy, Copies, FlowEnd, FlowEnds, NeverEvent, Place, Problem};
+
+/// What is wrong with a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// A lower-case fragment.
+    pub message: String,
+    /// What could be done about it.
+    pub hint: Option<String>,
+    /// The bytes that are meant; `None` for the whole text.
+    pub range: Option<Range<usize>>,
+}
+
+impl Fault {
+    /// A fault of the whole text.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+            range: None,
+        }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<NameError> for Fault {
+    fn from(error: NameError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// A value that is written as one text.
+pub trait FromText: Sized {
+    /// Reads the text.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn from_text(text: &str) -> Result<Self, Fault>;
+}
+
+impl FromText for String {
+    /// A name that has no type of its own: an implementation, an axis, a value of one.
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        check_name(text)?;
+        Ok(text.to_owned())
+    }
+}
+
+impl FromText for NodeName {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Ok(Self::new(text)?)
+    }
+}
+
+impl FromText for HostName {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Ok(Self::new(text)?)
+    }
+}
+
+impl FromText for MarkName {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Ok(Self::new(text)?)
+    }
+}
+
+/// The largest number of a signal that has a name.
+const MAX_SIGNAL: i32 = 31;
+
+impl FromText for Signal {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Self::new(text).map_err(|error| {
+            let upper = text.to_ascii_uppercase();
+            let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
+            let names = (1..=MAX_SIGNAL).filter_map(Self::from_number);
+            let meant = suggestion(bare, names.map(Self::name));
+            Fault {
+                hint: meant.map(|name| format!("did you mean `{name}`?")),
+                ..Fault::new(error.to_string())
+            }
+        })
+    }
+}
+
+impl FromText for u16 {
+    /// A port.
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let port = text.parse().ok().filter(|&port: &u16| port != 0);
+        port.ok_or_else(|| Fault::new(format!("`{text}` is not a port: use 1 to 65535")))
+    }
+}
+
+impl FromText for i64 {
+    /// An exit code.
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let code = text.parse().ok().filter(|code| (0..=255).contains(code));
+        code.ok_or_else(|| Fault::new(format!("`{text}` is not an exit code: use 0 to 255")))
+    }
+}
+
+impl FromText for usize {
+    /// A position counted from 1.
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let nth = text.parse().ok().filter(|&nth: &Self| nth != 0);
+        nth.ok_or_else(|| Fault::new(format!("`{text}` is not a position: the first is 1")))
+    }
+}
+
+impl FromText for Copies {
+    /// `2`, `2..` or `1..3`, bounds included.
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let fault = || {
+            Fault::new(format!("`{text}` is not a count"))
+                .hint("write `2`, `2..` for two or more, or `1..3` for one to three")
+        };
+        let number = |text: &str| text.trim().parse::<u64>().map_err(|_| fault());
+        let (min, max) = match text.split_once("..") {
+            None => (number(text)?, Some(number(text)?)),
+            Some((min, max)) if max.trim().is_empty() => (number(min)?, None),
+            Some((min, max)) => (number(min)?, Some(number(max)?)),
+        };
+        if max.is_some_and(|max| max < min) {
+            return Err(Fault::new(format!("`{text}` counts backwards")));
+        }
+        Ok(Self { min, max })
+    }
+}
+
+impl FromText for FlowEnds {
+    /// `alice -> server:15102`.
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let Some((initiator, responder)) = text.split_once("->") else {
+            return Err(Fault::new(format!("`{text}` names no flow"))
+                .hint("write `alice -> server`, or `alice -> server:15102`"));
+        };
+        Ok(Self {
+            initiator: flow_end(initiator)?,
+            responder: flow_end(responder)?,
+        })
+    }
+}
+
+fn flow_end(text: &str) -> Result<FlowEnd, Fault> {
+    let text = text.trim();
+    let (node, port) = match text.split_once(':') {
+        Some((node, port)) => (node, Some(u16::from_text(port)?)),
+        None => (text, None),
+    };
+    let node = NodeName::new(node)?;
+    Ok(FlowEnd { node, port })
+}
+
+impl FromText for ConnState {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Self::from_name(text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name);
+            let fault = Fault::new(format!("`{text}` is not a fate"));
+            fault.hint(match suggestion(text, names) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("fates are Zeek's conn_state: {}", names.join(", ")),
+            })
+        })
+    }
+}
+
+impl FromText for ClosedBy {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Ok(match text {
+            "initiator" => Self::Side(Sender::Initiator),
+            "responder" => Self::Side(Sender::Responder),
+            node => Self::Node(NodeName::new(node)?),
+        })
+    }
+}
+
+/// Which side of a flow a node is.
+///
+/// # Errors
+/// It is at neither end, or at both.
+pub fn closing_side(node: &NodeName, ends: &FlowEnds, place: Place) -> Result<Sender, Problem> {
+    let (from, to) = (&ends.initiator.node, &ends.responder.node);
+    match (node == from, node == to) {
+        (true, false) => Ok(Sender::Initiator),
+        (false, true) => Ok(Sender::Responder),
+        (true, true) => Err(
+            Problem::at(place, format!("`{node}` is both ends of the flow"))
+                .hint("write `initiator` or `responder`"),
+        ),
+        (false, false) => Err(
+            Problem::at(place, format!("`{node}` is no end of the flow")).hint(format!(
+                "write `{from}`, `{to}`, `initiator` or `responder`"
+            )),
+        ),
+    }
+}
+
+/// The events that a check may forbid.
+const EVENTS: [EventKind; 6] = [
+    EventKind::Syn,
+    EventKind::SynAck,
+    EventKind::Ack,
+    EventKind::Data,
+    EventKind::Fin,
+    EventKind::Rst,
+];
+
+impl FromText for NeverEvent {
+    /// `RST`, `> RST` or `< RST`.
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let text = text.trim();
+        let (sender, name) = if let Some(name) = text.strip_prefix('>') {
+            (Some(Sender::Initiator), name)
+        } else if let Some(name) = text.strip_prefix('<') {
+            (Some(Sender::Responder), name)
+        } else {
+            (None, text.strip_prefix("- ").unwrap_or(text))
+        };
+        let name = name.trim();
+        let Some(kind) = EVENTS.into_iter().find(|kind| kind.name() == name) else {
+            let names = EVENTS.map(EventKind::name);
+            let fault = Fault::new(format!("`{name}` is not an event"));
+            return Err(fault.hint(match suggestion(name, names) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("events are {}", names.join(", ")),
+            }));
+        };
+        Ok(Self { sender, kind })
+    }
+}
+
+impl FromText for Pattern {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Self::parse(text).map_err(|error| Fault {
+            message: error.message,
+            hint: error.hint,
+            range: Some(error.offset_bytes..error.offset_bytes + error.len_bytes),
+        })
+    }
+}
+
+/// How alike two words must be for one to be suggested for the other, from 0 to 1.
+const MIN_LIKENESS: f64 = 0.66;
+/// The same where only their beginnings are compared closely.
+const MIN_PREFIX_LIKENESS: f64 = 0.85;
+
+/// The candidate that was probably meant, if any is like `word`: one that differs by a slip of the
+/// finger, or else one that begins alike.
+pub(super) fn suggestion<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let best = |min: f64, likeness: fn(&str, &str) -> f64| {
+        let rated = candidates.iter().map(|&candidate| {
+            let likeness = likeness(&word, &candidate.to_lowercase());
+            (likeness, candidate)
+        });
+        let alike = rated.filter(|(likeness, _)| *likeness >= min);
+        // Of equal ones the first, hence the reversal: `max_by` takes the last.
+        let alike: Vec<_> = alike.collect();
+        let best = alike.into_iter().rev().max_by(|a, b| a.0.total_cmp(&b.0));
+        best.map(|(_, candidate)| candidate)
+    };
+    best(MIN_LIKENESS, strsim::normalized_damerau_levenshtein)
+        .or_else(|| best(MIN_PREFIX_LIKENESS, strsim::jaro_winkler))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts() {
+        let some = |min, max| Ok(Copies { min, max });
+        assert_eq!(Copies::from_text("2"), some(2, Some(2)));
+        assert_eq!(Copies::from_text("2.."), some(2, None));
+        assert_eq!(Copies::from_text("0..3"), some(0, Some(3)));
+        for wrong in ["", "..", "..3", "3..1", "-1", "a", "1...3"] {
+            assert!(Copies::from_text(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn flows() {
+        let ends = FlowEnds::from_text("alice:4000->server:15102").unwrap();
+        assert_eq!(ends.initiator.to_string(), "alice:4000");
+        assert_eq!(ends.responder.port, Some(15102));
+        for wrong in [
+            "alice", "-> b", "a ->", "a -> b:0", "a -> b:x", "a <- b", "a -> b c",
+        ] {
+            assert!(FlowEnds::from_text(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn forbidden_events() {
+        let event = NeverEvent::from_text("< RST").unwrap();
+        assert_eq!(event.sender, Some(Sender::Responder));
+        assert_eq!(NeverEvent::from_text("- FIN").unwrap().sender, None);
+        let fault = NeverEvent::from_text("RTS").unwrap_err();
+        assert_eq!(fault.hint.as_deref(), Some("did you mean `RST`?"));
+    }
+
+    #[test]
+    fn suggestions_are_for_words_that_are_alike() {
+        let words = ["image", "run", "ready", "say", "leave", "env"];
+        assert_eq!(suggestion("imge", words), Some("image"));
+        assert_eq!(suggestion("levae", words), Some("leave"));
+        assert_eq!(suggestion("xyz", words), None);
+    }
+}

@@ -1,0 +1,170 @@
+//! Link-layer types.
+
+use std::fmt;
+
+/// What the first bytes of a captured packet are (`LINKTYPE_` registry of tcpdump.org).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LinkType {
+    /// `LINKTYPE_ETHERNET`.
+    Ethernet,
+    /// `LINKTYPE_NULL`: a four-byte address family in the byte order of the capturing machine.
+    Null,
+    /// `LINKTYPE_LOOP`: a four-byte address family in network byte order.
+    Loop,
+    /// `LINKTYPE_RAW`, `LINKTYPE_IPV4` and `LINKTYPE_IPV6`: the IP header comes first.
+    RawIp,
+    /// `LINKTYPE_LINUX_SLL`: Linux cooked capture.
+    LinuxSll,
+    /// `LINKTYPE_LINUX_SLL2`: Linux cooked capture, second version.
+    LinuxSll2,
+    /// Any other; its packets are counted and not read.
+    Other(u16),
+}
+
+impl LinkType {
+    /// The type with this number. Files of some systems carry their own number for raw IP (12 and
+    /// 14 beside 101), as Wireshark reads them too.
+    #[must_use]
+    pub fn from_number(number: u16) -> Self {
+        match number {
+            0 => Self::Null,
+            1 => Self::Ethernet,
+            12 | 14 | 101 | 228 | 229 => Self::RawIp,
+            108 => Self::Loop,
+            113 => Self::LinuxSll,
+            276 => Self::LinuxSll2,
+            other => Self::Other(other),
+        }
+    }
+
+    /// The number that a file carries for this type.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Null => 0,
+            Self::Ethernet => 1,
+            Self::RawIp => 101,
+            Self::Loop => 108,
+            Self::LinuxSll => 113,
+            Self::LinuxSll2 => 276,
+            Self::Other(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for LinkType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ethernet => f.pad("Ethernet"),
+            Self::Null => f.pad("null"),
+            Self::Loop => f.pad("loop"),
+            Self::RawIp => f.pad("raw IP"),
+            Self::LinuxSll => f.pad("Linux SLL"),
+            Self::LinuxSll2 => f.pad("Linux SLL2"),
+            Self::Other(number) => write!(f, "link type {number}"),
+        }
+    }
+}
+
+/// Addresses and type of an Ethernet frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ethernet {
+    /// Destination address.
+    pub destination: [u8; 6],
+    /// Source address.
+    pub source: [u8; 6],
+    /// `EtherType` behind any VLAN tags.
+    pub ether_type: u16,
+}
+
+impl Ethernet {
+    /// Reads the header of a frame; none when it is cut off within the header.
+    #[must_use]
+    pub fn read(frame: &[u8]) -> Option<Self> {
+        let header = etherparse::Ethernet2HeaderSlice::from_slice(frame).ok()?;
+        let (ether_type, _) = untagged(header.ether_type().0, frame.get(ETHERNET_BYTES..)?)?;
+        Some(Self {
+            destination: header.destination(),
+            source: header.source(),
+            ether_type,
+        })
+    }
+}
+
+/// Length of an Ethernet header without tags.
+const ETHERNET_BYTES: usize = 14;
+
+/// The most VLAN tags that are passed over: 802.1ad has two, a few more do no harm.
+const MAX_VLAN_TAGS: usize = 4;
+
+const ETHER_TYPE_IPV4: u16 = 0x0800;
+const ETHER_TYPE_IPV6: u16 = 0x86dd;
+
+/// What lies behind the link-layer header.
+pub(super) enum Network<'a> {
+    /// An IP packet.
+    Ip(&'a [u8]),
+    /// Another protocol, such as ARP.
+    NotIp,
+    /// The packet is cut off within the link-layer header.
+    Cut,
+}
+
+/// Passes over the link-layer header of a packet; none for a type that is not read.
+#[inline]
+pub(super) fn network(link: LinkType, data: &[u8]) -> Option<Network<'_>> {
+    const SLL_BYTES: usize = 16;
+    const SLL2_BYTES: usize = 20;
+    const FAMILY_BYTES: usize = 4;
+    Some(match link {
+        LinkType::Ethernet => by_ether_type(data, 12, ETHERNET_BYTES),
+        LinkType::LinuxSll => by_ether_type(data, 14, SLL_BYTES),
+        LinkType::LinuxSll2 => by_ether_type(data, 0, SLL2_BYTES),
+        // The family's number for IPv6 differs between systems; the IP header tells its version.
+        LinkType::Null | LinkType::Loop => by_version(data.get(FAMILY_BYTES..)),
+        LinkType::RawIp => by_version(Some(data)),
+        LinkType::Other(_) => return None,
+    })
+}
+
+/// Goes by the protocol field at `type_at` in a header of `header_bytes`.
+#[inline]
+fn by_ether_type(data: &[u8], type_at: usize, header_bytes: usize) -> Network<'_> {
+    let found = read_u16(data, type_at)
+        .zip(data.get(header_bytes..))
+        .and_then(|(ether_type, rest)| untagged(ether_type, rest));
+    match found {
+        Some((ETHER_TYPE_IPV4 | ETHER_TYPE_IPV6, rest)) => Network::Ip(rest),
+        Some(_) => Network::NotIp,
+        None => Network::Cut,
+    }
+}
+
+/// Goes by the version field of the IP header.
+fn by_version(data: Option<&[u8]>) -> Network<'_> {
+    match data.and_then(|data| data.first().map(|first| (first >> 4, data))) {
+        Some((4 | 6, data)) => Network::Ip(data),
+        Some(_) => Network::NotIp,
+        None => Network::Cut,
+    }
+}
+
+/// Passes over VLAN tags (802.1Q, 802.1ad and its early number).
+#[inline]
+fn untagged(mut ether_type: u16, mut rest: &[u8]) -> Option<(u16, &[u8])> {
+    const TAG_BYTES: usize = 4;
+    for _ in 0..MAX_VLAN_TAGS {
+        if !matches!(ether_type, 0x8100 | 0x88a8 | 0x9100) {
+            break;
+        }
+        ether_type = read_u16(rest, 2)?;
+        rest = rest.get(TAG_BYTES..)?;
+    }
+    Some((ether_type, rest))
+}
+
+#[inline]
+fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
+    let pair = bytes.get(at..)?.first_chunk()?;
+    Some(u16::from_be_bytes(*pair))
+}

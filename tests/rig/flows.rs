@@ -1,0 +1,175 @@
+//! `rig flows` as a user runs it.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what cannot be made or read ends the test"
+)]
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use insta::assert_snapshot;
+use rig::pcapng::{HostCapture, Interface, MergeNotes, Merged, Record, Section, Writer};
+use rig::units::Timestamp;
+use rig::wire::LinkType;
+use rig::wire::synth::Segment;
+
+/// Recorded by tcpdump on a loopback interface: a connection closed by the server, one that it
+/// aborted with unread data, one refused, and a UDP exchange.
+fn loopback() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/rig/data/loopback.pcap")
+}
+
+fn flows(arguments: &[&str], capture: &std::path::Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));
+    command.arg("flows").args(arguments).arg(capture);
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// stdout, stderr and exit code in one text. Paths to temporary folders are left out.
+fn shown(output: &Output, folder: Option<&std::path::Path>) -> String {
+    let mut shown = format!(
+        "{}--- stderr\n{}--- exit code {}",
+        text(&output.stdout),
+        text(&output.stderr),
+        output.status.code().unwrap()
+    );
+    if let Some(folder) = folder {
+        shown = shown.replace(&format!("{}/", folder.display()), "");
+    }
+    shown
+}
+
+/// A merged capture with names, one of which would steer a terminal.
+fn named() -> Vec<u8> {
+    let client: SocketAddr = "192.0.2.1:40000".parse().unwrap();
+    let server: SocketAddr = "192.0.2.2:15102".parse().unwrap();
+    let interface = Interface {
+        name: "alice@lan".to_owned(),
+        description: String::new(),
+        link: LinkType::Ethernet,
+        snaplen_bytes: 0,
+    };
+    let mut writer = Writer::new(Vec::new(), &Section::default()).unwrap();
+    let id = writer.add_interface(&interface).unwrap();
+    let segment = |flags, seq| Segment {
+        flags,
+        seq,
+        ..Segment::new(client, server)
+    };
+    for (n, segment) in [segment(2, 7), segment(2, 7), segment(4, 8)]
+        .iter()
+        .enumerate()
+    {
+        let at = Timestamp(1_700_000_000_000_000_000 + n as u64 * 1_000_000_000);
+        writer
+            .write(&Record::new(id, at, &segment.bytes()))
+            .unwrap();
+    }
+    let capture = HostCapture {
+        host: "alice".to_owned(),
+        bytes: writer.finish().unwrap(),
+    };
+    let notes = MergeNotes {
+        names: vec![
+            (IpAddr::from([192, 0, 2, 1]), "alice".to_owned()),
+            (IpAddr::from([192, 0, 2, 2]), "hub\u{1b}[2J".to_owned()),
+        ],
+        comments: vec![(2, "sent again".to_owned())],
+        section_comment: String::new(),
+    };
+    let merged = Merged::from_hosts(vec![capture]).unwrap();
+    merged.write(Vec::new(), &notes).unwrap()
+}
+
+#[test]
+fn a_capture_of_tcpdump_as_columns() {
+    assert_snapshot!(shown(&flows(&[], &loopback()), None));
+}
+
+#[test]
+fn a_capture_of_tcpdump_as_json() {
+    assert_snapshot!(shown(&flows(&["--json"], &loopback()), None));
+}
+
+#[test]
+fn names_are_shown_and_made_harmless() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("named.pcapng");
+    std::fs::write(&path, named()).unwrap();
+    assert_snapshot!("names_as_columns", shown(&flows(&[], &path), None));
+    assert_snapshot!("names_as_json", shown(&flows(&["--json"], &path), None));
+}
+
+#[test]
+fn stdin_is_read_too() {
+    let capture = std::fs::File::open(loopback()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));
+    let output = command
+        .args(["flows", "-"])
+        .stdin(capture)
+        .output()
+        .unwrap();
+    assert_eq!(output.stdout, flows(&[], &loopback()).stdout);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_cut_capture_is_read_as_far_as_it_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.pcap");
+    let whole = std::fs::read(loopback()).unwrap();
+    std::fs::write(&path, &whole[..900]).unwrap();
+    assert_snapshot!(shown(&flows(&[], &path), Some(folder.path())));
+}
+
+#[test]
+fn what_is_no_capture_is_one_clear_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = String::new();
+    let cases: [(&str, Option<&[u8]>); 5] = [
+        ("missing", None),
+        ("empty", Some(b"")),
+        ("text", Some(b"this is a text, not a capture")),
+        ("gzip", Some(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0])),
+        ("head", Some(&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0])),
+    ];
+    for (name, content) in cases {
+        let path = folder.path().join(name);
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        let output = flows(&[], &path);
+        assert_eq!(text(&output.stderr).lines().count(), 1);
+        all.push_str(&shown(&output, Some(folder.path())));
+        all.push('\n');
+    }
+    assert_snapshot!(all);
+}
+
+#[test]
+fn a_link_type_that_is_not_read_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("radio.pcap");
+    let mut capture = std::fs::read(loopback()).unwrap();
+    capture[20] = 105;
+    std::fs::write(&path, capture).unwrap();
+    assert_snapshot!(shown(&flows(&[], &path), Some(folder.path())));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));
+    command.arg("flows").arg(loopback());
+    let child = command.stdout(writer).stderr(Stdio::piped()).spawn();
+    let output = child.unwrap().wait_with_output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}

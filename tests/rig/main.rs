@@ -1,0 +1,19 @@
+//! End-to-end tests of `rig`: one module a subject, data files beside it.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test cannot get at ends it, in its helpers as well"
+)]
+
+mod support;
+
+mod agent;
+mod bad_input;
+mod captures;
+mod check;
+mod cleanup;
+mod flows;
+mod good_input;
+mod patterns;
+mod runs;
+mod trouble;

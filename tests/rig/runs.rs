@@ -1,0 +1,202 @@
+//! Runs on a real engine, from the matrix file to the judged capture.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::engine::{engine, left_by};
+use crate::support::tools::Tools;
+use crate::support::{rig, run_json, workspace_file};
+
+/// Runs a matrix of the workspace that must pass, and gives its report.
+fn passes(matrix: &str, out: &Path, arguments: &[&str]) -> Value {
+    let mut command = rig();
+    command
+        .arg("run")
+        .arg(workspace_file(matrix))
+        .arg("--out")
+        .arg(out)
+        .args(arguments);
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    run_json(out)
+}
+
+fn cell_folder(out: &Path, name: &str) -> PathBuf {
+    let folder = out.join(name);
+    assert!(folder.is_dir(), "{}", folder.display());
+    folder
+}
+
+#[tokio::test]
+async fn the_smoke_matrix_passes_and_leaves_its_evidence() {
+    let client = engine().await;
+    let temp = tempfile::tempdir().unwrap();
+    let out = temp.path().join("out");
+    let report = passes("rig/matrices/smoke.yaml", &out, &[]);
+    assert_eq!(report["counts"]["pass"], 3, "{report}");
+
+    let folder = cell_folder(&out, "ending=kill-client");
+    for file in [
+        "wire.pcapng",
+        "hosts/hub.pcapng",
+        "hosts/left.pcapng",
+        "verdict.json",
+        "transcript.log",
+        "sockets.json",
+    ] {
+        assert!(folder.join(file).is_file(), "{file}");
+    }
+    for file in ["run.json", "junit.xml", "index.html"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    let transcript = std::fs::read_to_string(folder.join("transcript.log")).unwrap();
+    assert!(transcript.contains("SIGKILL"), "{transcript}");
+
+    assert_eq!(
+        left_by(&client, report["run"].as_str().unwrap()).await,
+        Vec::<String>::new()
+    );
+}
+
+#[tokio::test]
+async fn wireshark_reads_the_wire_as_it_was() {
+    let temp = tempfile::tempdir().unwrap();
+    let out = temp.path().join("out");
+    passes(
+        "rig/matrices/smoke.yaml",
+        &out,
+        &["--filter", "ending=kill-client"],
+    );
+    let wire = cell_folder(&out, "ending=kill-client").join("wire.pcapng");
+    let tools = Tools::on(&wire).await;
+
+    let fields = [
+        "-T",
+        "fields",
+        "-e",
+        "frame.interface_name",
+        "-e",
+        "frame.comment",
+    ];
+    let rows = tools
+        .run(&[&["tshark", "-r", "CAPTURE"], &fields[..]].concat())
+        .await;
+    for name in ["hub@lan", "left@lan", "right@lan"] {
+        assert!(
+            rows.lines().any(|row| row.starts_with(name)),
+            "{name}:\n{rows}"
+        );
+    }
+    assert!(rows.contains("SIGKILL alice"), "{rows}");
+    assert!(rows.contains("expected: "), "{rows}");
+
+    // Each packet once: a copy would be a retransmission to Wireshark. One that the kernel sends
+    // again on a busy machine has an identification of its own (`ip.id`).
+    let mut identity = vec!["tshark", "-r", "CAPTURE", "-Y", "tcp", "-T", "fields"];
+    for field in [
+        "ip.src",
+        "ip.dst",
+        "ip.id",
+        "tcp.srcport",
+        "tcp.seq_raw",
+        "tcp.ack_raw",
+        "tcp.flags",
+    ] {
+        identity.extend(["-e", field]);
+    }
+    let packets = tools.run(&identity).await;
+    let mut seen = std::collections::HashSet::new();
+    let copies: Vec<_> = packets
+        .lines()
+        .filter(|packet| !seen.insert(*packet))
+        .collect();
+    assert!(copies.is_empty() && seen.len() > 10, "{copies:#?}");
+    // Checksums are whole, since offloads are off.
+    let wrong = tools
+        .run(&[
+            "tshark",
+            "-r",
+            "CAPTURE",
+            "-o",
+            "tcp.check_checksum:TRUE",
+            "-Y",
+            "tcp.checksum.status == 0",
+        ])
+        .await;
+    assert_eq!(wrong, "");
+    let names = tools
+        .run(&["tshark", "-r", "CAPTURE", "-N", "n", "-q", "-z", "hosts"])
+        .await;
+    for name in ["hub", "left", "right"] {
+        assert!(
+            names.lines().any(|line| line.ends_with(name)),
+            "{name}:\n{names}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn tshark_counts_the_same_connections() {
+    let temp = tempfile::tempdir().unwrap();
+    let out = temp.path().join("out");
+    passes("rig/matrices/smoke.yaml", &out, &[]);
+    for cell in ["ending=quit", "ending=kill-client", "ending=kill-server"] {
+        let wire = cell_folder(&out, cell).join("wire.pcapng");
+        let listed = rig()
+            .arg("flows")
+            .arg("--json")
+            .arg(&wire)
+            .output()
+            .unwrap();
+        let ours: Vec<(u64, u64)> = String::from_utf8(listed.stdout)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .filter(|flow| flow["proto"] == "tcp")
+            .map(|flow| {
+                let field = |name: &str| flow[name].as_u64().unwrap();
+                (field("first_frame"), field("completeness"))
+            })
+            .collect();
+        assert_eq!(ours, connections_by_tshark(&wire).await, "{cell}");
+    }
+}
+
+/// First frame and completeness of every TCP connection, in order of the first frame.
+async fn connections_by_tshark(capture: &Path) -> Vec<(u64, u64)> {
+    let tools = Tools::on(capture).await;
+    let fields = ["tcp.stream", "frame.number", "tcp.completeness"];
+    let mut command = vec!["tshark", "-2", "-r", "CAPTURE", "-Y", "tcp", "-T", "fields"];
+    command.extend(fields.iter().flat_map(|field| ["-e", field]));
+    let rows = tools.run(&command).await;
+    let mut streams: Vec<(u64, u64)> = Vec::new();
+    for row in rows.lines() {
+        let numbers: Vec<u64> = row.split('\t').map(|word| word.parse().unwrap()).collect();
+        let [stream, frame, completeness] = numbers[..] else {
+            panic!("{row}");
+        };
+        // Streams are numbered from 0 in order of their first packet.
+        match streams.get_mut(usize::try_from(stream).unwrap()) {
+            Some(known) => known.1 = completeness,
+            None => streams.push((frame, completeness)),
+        }
+    }
+    streams
+}
+
+#[test]
+fn every_cell_of_the_chat_matrix_passes() {
+    let temp = tempfile::tempdir().unwrap();
+    let report = passes("rig/matrices/chat.yaml", &temp.path().join("out"), &[]);
+    let cells = report["cells"].as_array().unwrap();
+    assert_eq!(
+        report["counts"]["pass"].as_u64().unwrap(),
+        cells.len() as u64
+    );
+}

@@ -1,0 +1,187 @@
+//! Runs that meet trouble: each matrix in `trouble/` is run, and told as the golden file beside it
+//! says, and nothing of it is left on the engine. A new case is one new file.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::Mutex;
+use std::thread;
+
+use crate::support::engine::{engine, left_by, nameless_layers};
+use crate::support::{golden, rig, run_id, told, workspace_file};
+
+/// How many of the matrices run at the same time.
+const JOBS: usize = 2;
+
+fn folder() -> PathBuf {
+    workspace_file("tests/rig/trouble")
+}
+
+/// The names of the matrices.
+fn matrices() -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder())
+        .unwrap()
+        .filter_map(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            name.strip_suffix(".yaml").map(str::to_owned)
+        })
+        .collect();
+    names.sort();
+    assert!(!names.is_empty());
+    names
+}
+
+/// Runs a matrix of the folder.
+fn run(name: &str, out: &Path, prepare: impl FnOnce(&mut assert_cmd::Command)) -> Output {
+    let mut command = rig();
+    command
+        .current_dir(folder())
+        .args(["run", "--jobs", "1"])
+        .arg(format!("{name}.yaml"))
+        .arg("--out")
+        .arg(out);
+    prepare(&mut command);
+    command.output().unwrap()
+}
+
+/// Compares with the golden file.
+fn assert_told(name: &str, output: &Output, out: &Path) {
+    let mut settings = golden("trouble");
+    let out = out.to_str().unwrap();
+    for (pattern, name) in [
+        // Making an image depends on what other tests have made before.
+        (r"(?m)^image (agent|chat): .*\n", ""),
+        (out, "[out]"),
+        (r"(?m)^run [0-9a-z]+ of ", "run [id] of "),
+        (r"(rig/[a-z-]+):[0-9a-f]{16}", "$1:[digest]"),
+        (r"\b[0-9a-f]{12}\b", "[container or layer]"),
+        (
+            r"(?m)^ +---> (Running in|Using cache|$).*\n?|^.*Removing intermediate.*\n",
+            "",
+        ),
+        (r"\(\d+(\.\d+)?(ns|us|ms|s)\)", "([time])"),
+        // The table is as wide as the time.
+        (r"(?m)^[─═]+$", "[line]"),
+        (r" +time \n", " [time]\n"),
+        (r" +\d+(\.\d+)?(ns|us|ms|s) \n", " [time]\n"),
+        (r"198\.1[89]\.\d+\.(\d+):\d{5}\b", "[net].$1:[port]"),
+        (r"198\.1[89]\.\d+\.", "[net]."),
+        (
+            r"(TCP port \d+): not within [\d.]+m?s",
+            "$1: not within [time]",
+        ),
+        (r"(could not be pulled|pull [^ ]+:1): .*", "$1: [why]"),
+        (r"frames? \d+(, \d+)*", "frame [number]"),
+        // Each row of a ladder: time and frame number.
+        (r"(?m)^( +x?) +\d+\.\d{6} +\d+  ", "$1 [time] [frame] "),
+        // How data is cut into segments and acknowledged is the kernels' business.
+        (r"(?m)^ +\[time\] \[frame\] .* (\.\.\.|\[ACK\])$\n", ""),
+        (r"history [A-Za-z]+", "history [history]"),
+    ] {
+        settings.add_filter(pattern, name);
+    }
+    settings.bind(|| insta::assert_snapshot!(name, told(output)));
+}
+
+#[tokio::test]
+async fn each_trouble_is_told_once_with_its_place_and_leaves_nothing() {
+    let client = engine().await;
+    let temp = tempfile::tempdir().unwrap();
+    let names = Mutex::new(matrices().into_iter());
+    let outputs = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..JOBS {
+            scope.spawn(|| {
+                loop {
+                    let Some(name) = names.lock().unwrap().next() else {
+                        return;
+                    };
+                    let output = run(&name, &temp.path().join(&name), |_| ());
+                    outputs.lock().unwrap().push((name, output));
+                }
+            });
+        }
+    });
+    let mut outputs = outputs.into_inner().unwrap();
+    outputs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (name, output) in &outputs {
+        let run = run_id(&String::from_utf8_lossy(&output.stderr));
+        assert_eq!(left_by(&client, &run).await, Vec::<String>::new(), "{name}");
+        let image = name.strip_prefix("image-").unwrap_or("chat");
+        if image != "chat" {
+            assert_eq!(
+                nameless_layers(&client, image).await,
+                Vec::<String>::new(),
+                "{name}"
+            );
+        }
+    }
+    for (name, output) in &outputs {
+        assert_told(name, output, &temp.path().join(name));
+    }
+}
+
+#[test]
+fn an_engine_that_is_down() {
+    let temp = tempfile::tempdir().unwrap();
+    let output = run("never-heard", &temp.path().join("out"), |command| {
+        command.env("DOCKER_HOST", "unix:///no/such/engine.sock");
+    });
+    assert_eq!(output.status.code(), Some(3));
+    assert_told("engine-is-down", &output, temp.path());
+}
+
+#[test]
+fn an_engine_that_forbids_access() {
+    let temp = tempfile::tempdir().unwrap();
+    let socket = temp.path().join("engine.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    // Ends with the test's process.
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            assert_ne!(stream.read(&mut request).unwrap(), 0);
+            let body = r#"{"message":"access denied by policy"}"#;
+            write!(
+                stream,
+                "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\n\
+                 connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .unwrap();
+        }
+    });
+    let output = run("never-heard", &temp.path().join("out"), |command| {
+        command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+    });
+    assert_eq!(output.status.code(), Some(3));
+    assert_told("engine-forbids-access", &output, temp.path());
+}
+
+#[test]
+fn a_filter_that_fits_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let out = temp.path().join("out");
+    let output = run("port-in-use", &out, |command| {
+        command.args(["--filter", "time=third"]);
+    });
+    assert_eq!(output.status.code(), Some(2));
+    assert_told("filter-fits-nothing", &output, temp.path());
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_folder_that_holds_something_else() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("thesis.txt"), "precious").unwrap();
+    let output = run("port-in-use", temp.path(), |_| ());
+    assert_eq!(output.status.code(), Some(2));
+    assert_told("out-is-foreign", &output, temp.path());
+    assert_eq!(
+        fs::read(temp.path().join("thesis.txt")).unwrap(),
+        b"precious"
+    );
+}

@@ -1,0 +1,4 @@
+# There is no such file.
+FROM scratch
+ENV STAGE=first
+COPY no-such-file /bin/
