@@ -111,13 +111,15 @@ fn alone_with_gc() -> File {
     lock
 }
 
-fn gc(arguments: &[&str]) -> String {
+/// What `rig gc` says on stdout. It succeeds, unless something of another run than `run` stays: the
+/// engine may be in use by others.
+fn gc(arguments: &[&str], run: &str) -> String {
     let output = rig().arg("gc").args(arguments).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let of_others = output.status.code() == Some(3)
+        && stderr.contains("could not remove")
+        && !stderr.contains(run);
+    assert!(output.status.success() || of_others, "{stderr}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -231,7 +233,7 @@ async fn what_a_killed_run_leaves_is_found_and_removed() {
     let run = run_id(&running.said());
 
     // A run that goes on is nobody's to collect.
-    assert_eq!(lines_about(&gc(&[]), &run), Vec::<String>::new());
+    assert_eq!(lines_about(&gc(&[], &run), &run), Vec::<String>::new());
     assert!(containers(&client, &label).await.iter().any(is_running));
 
     running.signal("KILL");
@@ -242,7 +244,7 @@ async fn what_a_killed_run_leaves_is_found_and_removed() {
 
     let left = left_by(&client, &run).await;
     assert_eq!(left.len(), 5, "two hosts, two nodes, a network: {left:?}");
-    let would = lines_about(&gc(&["--dry-run"]), &run);
+    let would = lines_about(&gc(&["--dry-run"], &run), &run);
     assert_eq!(would.len(), left.len(), "{would:?}");
     assert!(
         would.iter().all(|line| line.starts_with("would remove ")),
@@ -250,7 +252,7 @@ async fn what_a_killed_run_leaves_is_found_and_removed() {
     );
     assert_eq!(left_by(&client, &run).await, left);
 
-    let removed = lines_about(&gc(&[]), &run);
+    let removed = lines_about(&gc(&[], &run), &run);
     let expected: Vec<_> = would
         .iter()
         .map(|line| line.replace("would remove", "removed"))
@@ -277,7 +279,7 @@ async fn what_is_kept_stays_until_it_is_collected() {
             "{host}: {kept:?}"
         );
     }
-    assert_eq!(lines_about(&gc(&[]), &run).len(), 5);
+    assert_eq!(lines_about(&gc(&[], &run), &run).len(), 5);
     assert_eq!(left_by(&client, &run).await, Vec::<String>::new());
 }
 

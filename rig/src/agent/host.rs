@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// the controller waits for it.
 const MAX_START: Duration = Duration::from_secs(5);
 
+/// The longest that a host outlives a controller that did not ask to keep it.
+const MAX_LINGER: Duration = Duration::from_mins(1);
+
 /// The host that the agent holds.
 #[derive(Debug)]
 pub(super) struct Host {
@@ -33,6 +37,7 @@ pub(super) struct Host {
     capture_path: PathBuf,
     recording: Mutex<Recording>,
     kept: AtomicBool,
+    linger: OnceLock<Duration>,
 }
 
 /// What has become of the capture. There is one in an agent's life.
@@ -51,6 +56,7 @@ impl Host {
             capture_path,
             recording: Mutex::new(Recording::NotYet),
             kept: AtomicBool::new(false),
+            linger: OnceLock::new(),
         }
     }
 
@@ -59,10 +65,23 @@ impl Host {
         self.kept.load(Ordering::Relaxed)
     }
 
+    /// How long it outlives a controller that has gone, unless it is kept.
+    pub(super) fn linger(&self) -> Duration {
+        self.linger.get().copied().unwrap_or_default()
+    }
+
     /// Does what is asked.
     pub(super) async fn answer(&self, request: Request) -> Result<Response, AgentError> {
         match request {
-            Request::Open { host, networks } => self.open(&host, &networks).await,
+            Request::Open {
+                host,
+                networks,
+                linger,
+            } => {
+                // A second opening is refused below, and the first one's word stands.
+                self.linger.set(linger.min(MAX_LINGER)).ok();
+                self.open(&host, &networks).await
+            }
             Request::AwaitListening { node, port, within } => {
                 let at = wait_for(&self.processes, &node, Goal::Listening(port), within).await?;
                 Ok(Response::Listening { at })

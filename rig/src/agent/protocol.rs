@@ -37,6 +37,9 @@ pub enum Request {
         host: String,
         /// Network of each address, so that interfaces can be named after networks.
         networks: Vec<(IpAddr, String)>,
+        /// How long the host outlives its controller.
+        #[serde(default)]
+        linger: Duration,
     },
     /// Wait until a program of `node` listens on TCP `port`. Answered by [`Response::Listening`],
     /// or an error when the time is up, the node has no process left, or another node has the

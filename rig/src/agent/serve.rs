@@ -96,6 +96,7 @@ async fn converse(
         // Only a signal ends the agent now.
         std::future::pending::<()>().await;
     }
+    tokio::time::sleep(host.linger()).await;
     Ok(End::Released)
 }
 

@@ -32,6 +32,7 @@ async fn open(agent: &mut Agent, host: &str) -> Vec<rig::agent::protocol::HostIn
     let request = Request::Open {
         host: host.to_owned(),
         networks: Vec::new(),
+        linger: Duration::ZERO,
     };
     match agent.ask(request).await {
         Ok(Response::Opened { interfaces }) => interfaces,

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
@@ -13,6 +14,7 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt as _;
 use futures_util::future::{join_all, try_join_all};
+use tokio::sync::Semaphore;
 
 use super::agent_link::AgentLink;
 use super::engine::{ENGINE_TIMEOUT, Shared, answered, bounded, cause, status};
@@ -29,12 +31,20 @@ const MAX_CAPTURE_BYTES: usize = 1024 * 1024 * 1024;
 /// How often the removal of a container is asked for where another one of it is under way.
 const REMOVAL_ATTEMPTS: u32 = 3;
 
+/// Hosts of a cell that are started at the same time. The engine (seen in 20.10) loses count of a
+/// network's endpoints where several come or go at once; while they come, the count can only be too
+/// low, which hurts nobody.
+const STARTS_AT_ONCE: usize = 2;
+
+/// Time between the ends of two hosts of a cell whose controller is gone, for the same reason.
+const LEAVING_PAUSE: Duration = Duration::from_millis(250);
+
 /// A cell whose hosts are up on the engine; dropping it removes everything it has there.
 #[derive(Debug)]
 pub struct DockerCell {
     containers: Arc<Containers>,
     plan: Arc<Plan>,
-    links: BTreeMap<HostName, AgentLink>,
+    links: BTreeMap<HostName, Arc<AgentLink>>,
     hosts: HashMap<HostName, String>,
     nodes: Mutex<HashMap<NodeName, NodeContainers>>,
     prefix: String,
@@ -54,10 +64,28 @@ struct NodeContainers {
 #[derive(Debug)]
 pub(super) struct Containers {
     pub(super) shared: Arc<Shared>,
-    ids: Mutex<Vec<String>>,
+    made: Mutex<Vec<Made>>,
     lease: Option<Arc<dyn SubnetLease>>,
     /// Left on the engine on purpose.
     kept: AtomicBool,
+}
+
+/// What a container is to its cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It has the interfaces of a host.
+    Host,
+    /// It joins a host.
+    Node,
+}
+
+/// A container of a cell.
+#[derive(Debug)]
+struct Made {
+    id: String,
+    role: Role,
+    /// Keeps the agent of a host alive until the container is removed.
+    link: Option<Arc<AgentLink>>,
 }
 
 impl DockerCell {
@@ -71,7 +99,7 @@ impl DockerCell {
         let prefix = format!("rig-{}-{number}", shared.run);
         let containers = Arc::new(Containers {
             shared: Arc::clone(&shared),
-            ids: Mutex::default(),
+            made: Mutex::default(),
             lease: Some(lease),
             kept: AtomicBool::new(false),
         });
@@ -85,10 +113,15 @@ impl DockerCell {
             .iter()
             .map(|host| (host.plan.name.clone(), host.container.clone()))
             .collect();
-        let (links, nodes) = tokio::join!(
-            try_join_all(created.iter().map(|host| start_host(&shared, &plan, host))),
-            create_nodes(&containers, &plan, &hosts, &prefix),
-        );
+        let turns = Semaphore::new(STARTS_AT_ONCE);
+        let lingers = (0..).map(|index| LEAVING_PAUSE * index);
+        let (links, nodes) =
+            tokio::join!(
+                try_join_all(lingers.zip(&created).map(|(linger, host)| {
+                    start_host(&containers, &plan, host, linger, &turns)
+                })),
+                create_nodes(&containers, &plan, &hosts, &prefix),
+            );
         Ok(Self {
             links: links?.into_iter().collect(),
             nodes: Mutex::new(nodes?),
@@ -193,14 +226,16 @@ impl LiveCell for DockerCell {
 
 /// Starts one host; a future of its own so that hosts come up at the same time.
 async fn start_host(
-    shared: &Shared,
+    containers: &Containers,
     plan: &Plan,
     host: &CreatedHost,
-) -> Result<(HostName, AgentLink), BackendError> {
-    Ok((
-        host.plan.name.clone(),
-        host::start(shared, plan, host).await?,
-    ))
+    linger: Duration,
+    turns: &Semaphore,
+) -> Result<(HostName, Arc<AgentLink>), BackendError> {
+    let name = host.plan.name.clone();
+    let link = host::start(containers, host, turns).await?;
+    host::open(&link, plan, host, linger).await?;
+    Ok((name, link))
 }
 
 /// Makes the container of every node, ahead of its start.
@@ -230,6 +265,7 @@ impl Containers {
     /// known here, and removed, even when nobody waits for it any more.
     pub(super) async fn create(
         self: &Arc<Self>,
+        role: Role,
         operation: &str,
         name: &str,
         body: ContainerCreateBody,
@@ -240,17 +276,29 @@ impl Containers {
         let making = async move {
             let client = &containers.shared.client;
             let created = bounded(&operation, client.create_container(Some(options), body)).await?;
-            containers.own(&created.id);
+            containers.own(role, &created.id);
             Ok(created.id)
         };
         self.shared.finish(making).await
     }
 
-    fn own(&self, id: &str) {
-        self.ids
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(id.to_owned());
+    fn own(&self, role: Role, id: &str) {
+        self.made().push(Made {
+            id: id.to_owned(),
+            role,
+            link: None,
+        });
+    }
+
+    /// Keeps the agent in a container alive until the container is removed.
+    pub(super) fn hold(&self, id: &str, link: &Arc<AgentLink>) {
+        if let Some(made) = self.made().iter_mut().find(|made| made.id == id) {
+            made.link = Some(Arc::clone(link));
+        }
+    }
+
+    fn made(&self) -> std::sync::MutexGuard<'_, Vec<Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the containers and networks out of every removal of this run.
@@ -258,11 +306,8 @@ impl Containers {
         self.kept.store(true, Ordering::Relaxed);
         let networks = self.lease.iter().flat_map(|lease| lease.subnets());
         let names = networks.map(|&subnet| networks::name(&self.shared.run, subnet));
-        let ids = self
-            .ids
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let made = self.made();
+        let ids = made.iter().map(|made| made.id.clone());
         self.shared.kept().extend(names.chain(ids));
     }
 }
@@ -278,11 +323,10 @@ impl Drop for Containers {
         if self.kept.load(Ordering::Relaxed) {
             return;
         }
-        let ids = std::mem::take(self.ids.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let made = std::mem::take(&mut *self.made());
         let shared = Arc::clone(&self.shared);
         let removal = async move {
-            let gone = join_all(ids.iter().map(|id| remove(&shared.client, id))).await;
-            if gone.into_iter().all(|gone| gone) {
+            if remove_cell(&shared.client, made).await {
                 drop(ManuallyDrop::into_inner(lease));
             }
         };
@@ -291,6 +335,21 @@ impl Drop for Containers {
             self.shared.work.spawn_on(removal, &runtime);
         }
     }
+}
+
+/// Removes the containers of a cell and tells whether all of them are gone. Hosts go one after
+/// another, each with its agent alive until then: where several endpoints leave a network at once,
+/// the engine (seen in 20.10) may lose count of them and never let the network go.
+async fn remove_cell(client: &bollard::Docker, made: Vec<Made>) -> bool {
+    let (hosts, nodes): (Vec<_>, Vec<_>) =
+        made.into_iter().partition(|made| made.role == Role::Host);
+    let nodes = join_all(nodes.iter().map(|node| remove(client, &node.id))).await;
+    let mut all_gone = nodes.into_iter().all(|gone| gone);
+    for host in hosts {
+        all_gone &= remove(client, &host.id).await;
+        drop(host.link);
+    }
+    all_gone
 }
 
 /// Removes a container, whatever it is doing, and tells whether it is gone.

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkConnectRequest,
     NetworkingConfig,
 };
 use bollard::query_parameters::StartContainerOptions;
+use tokio::sync::Semaphore;
 
 use super::agent_link::AgentLink;
-use super::cell::Containers;
+use super::cell::{Containers, Role};
 use super::engine::{Shared, attached_container, bounded};
 use super::labels;
 use super::networks;
@@ -69,7 +71,9 @@ pub(super) async fn create(
         }),
         ..attached_container()
     };
-    let container = containers.create(&operation, &name, body).await?;
+    let container = containers
+        .create(Role::Host, &operation, &name, body)
+        .await?;
     // Engines before API 1.44 take one network at creation.
     for interface in host.interfaces.iter().skip(1) {
         let network = network_name(shared, plan, interface);
@@ -85,23 +89,35 @@ pub(super) async fn create(
     })
 }
 
-/// Starts the agent of a host and waits until it records.
+/// Starts the container of a host, when it is its turn.
 pub(super) async fn start(
-    shared: &Shared,
-    plan: &Plan,
+    containers: &Containers,
     host: &CreatedHost,
-) -> Result<AgentLink, BackendError> {
+    turns: &Semaphore,
+) -> Result<Arc<AgentLink>, BackendError> {
+    let shared = &containers.shared;
     let name = &host.plan.name;
     let operation = format!("start host `{name}`");
     let attached = shared.attach(&operation, &host.container).await?;
-    let link = AgentLink::new(name.clone(), attached);
-    bounded(
-        &operation,
-        shared
-            .client
-            .start_container(&host.container, None::<StartContainerOptions>),
-    )
-    .await?;
+    let link = Arc::new(AgentLink::new(name.clone(), attached));
+    containers.hold(&host.container, &link);
+    // Never closed: whoever waits gets a turn.
+    let _turn = turns.acquire().await;
+    let options = None::<StartContainerOptions>;
+    let request = shared.client.start_container(&host.container, options);
+    bounded(&operation, request).await?;
+    Ok(link)
+}
+
+/// Waits until the agent of a started host records. Should its controller vanish, it lives on for
+/// `linger`.
+pub(super) async fn open(
+    link: &AgentLink,
+    plan: &Plan,
+    host: &CreatedHost,
+    linger: Duration,
+) -> Result<(), BackendError> {
+    let name = &host.plan.name;
     let networks = host
         .plan
         .interfaces
@@ -111,17 +127,18 @@ pub(super) async fn start(
     let request = Request::Open {
         host: name.to_string(),
         networks,
+        linger,
     };
     let Response::Opened { interfaces } = link.ask(request).await? else {
         return Err(BackendError::machine(format!(
-            "{operation}: its agent gave an answer to another question"
+            "start host `{name}`: its agent gave an answer to another question"
         )));
     };
     for warning in interfaces.iter().filter_map(offload_warning) {
         tracing::warn!(cell = plan.cell, host = %name, "{warning}");
     }
     tracing::debug!(cell = plan.cell, host = %name, "host is up and records");
-    Ok(link)
+    Ok(())
 }
 
 /// What to say of an interface whose packets may be longer than those on a wire; nothing of

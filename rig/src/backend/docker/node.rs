@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
 
-use super::cell::Containers;
+use super::cell::{Containers, Role};
 use super::engine::{Shared, answered, attached_container, cause};
 use super::labels;
 use crate::agent::protocol::NODE_VARIABLE;
@@ -70,7 +70,7 @@ pub(super) async fn create(
         }),
         ..attached_container()
     };
-    containers.create(&operation, name, body).await
+    containers.create(Role::Node, &operation, name, body).await
 }
 
 /// Starts a node's program, attached before its first byte of output.
