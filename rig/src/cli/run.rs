@@ -23,7 +23,7 @@ use crate::report::{
     Files, MatrixSource, Outcome, Plain, Reporters, Screen, Summary, Terminal, explain_trouble,
     outcome,
 };
-use crate::run::{self, Event, ImageState, RunReport, Settings, Trouble};
+use crate::run::{self, Event, ImageState, OutFolder, RunReport, Settings, Trouble};
 use crate::spec::{Image, Spec};
 use crate::units::ImageName;
 
@@ -40,8 +40,8 @@ struct Prepared {
 }
 
 pub(super) fn main(args: &RunArgs) -> Exit {
-    let prepared = match prepare(args) {
-        Ok(prepared) => prepared,
+    let (prepared, out) = match prepare(args) {
+        Ok(ready) => ready,
         Err(exit) => return exit,
     };
     let runtime = match Runtime::new() {
@@ -57,18 +57,20 @@ pub(super) fn main(args: &RunArgs) -> Exit {
     }
     // What still runs belongs to a run that was given up.
     runtime.shutdown_background();
+    drop(out);
     exit
 }
 
 /// Reads the file and everything else that can be wrong before the engine is asked.
-fn prepare(args: &RunArgs) -> Result<Prepared, Exit> {
+fn prepare(args: &RunArgs) -> Result<(Prepared, OutFolder), Exit> {
     let (spec, matrix) = input::load(&args.file)?;
     let cells = matrix::select(&matrix.cells, &args.filter)
         .map_err(|error| say::failure(Exit::Input, &error.to_string()))?;
-    run::prepare_out(&args.out).map_err(|error| say::failure(Exit::Input, &error.to_string()))?;
+    let out = OutFolder::take(&args.out)
+        .map_err(|error| say::failure(Exit::Input, &error.to_string()))?;
     let jobs = args.jobs.or_else(|| thread::available_parallelism().ok());
     let run = RunId::new();
-    Ok(Prepared {
+    let prepared = Prepared {
         source: MatrixSource::new(&args.file, spec.source.text()),
         settings: Settings {
             run: run.to_string(),
@@ -80,7 +82,8 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Exit> {
         spec: Arc::new(spec),
         cells,
         run,
-    })
+    };
+    Ok((prepared, out))
 }
 
 /// Runs, and ends early when asked to: once for an orderly end, twice to leave at once. Tells how

@@ -13,5 +13,5 @@ mod transcript;
 mod tests;
 
 pub use event::{CellReport, Event, ImageState, RunReport, StepReport, Trouble};
-pub use out::{OutError, prepare_out};
+pub use out::{OutError, OutFolder};
 pub use schedule::{Settings, run};
