@@ -1,13 +1,17 @@
 //! Runs that meet trouble: each matrix in `trouble/` is run, and told as the golden file beside it
 //! says, and nothing of it is left on the engine. A new case is one new file.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::thread;
+
+use nix::unistd::geteuid;
 
 use crate::support::engine::{engine, left_by, nameless_layers};
 use crate::support::{golden, rig, run_id, told, workspace_file};
@@ -159,6 +163,45 @@ fn an_engine_that_forbids_access() {
     });
     assert_eq!(output.status.code(), Some(3));
     assert_told("engine-forbids-access", &output, temp.path());
+}
+
+/// An engine's socket that the user may not open, as on a machine where they are not in its group.
+#[test]
+fn an_engine_of_others() {
+    const NOBODY: u32 = 65534;
+    let temp = tempfile::tempdir().unwrap();
+    let path = |name: &str| temp.path().join(name);
+    fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
+    let _listener = UnixListener::bind(path("engine.sock")).unwrap();
+    fs::set_permissions(path("engine.sock"), Permissions::from_mode(0o000)).unwrap();
+    let home = path("home");
+    fs::create_dir(&home).unwrap();
+    // What another user can read and run.
+    fs::copy(rig().get_program(), path("rig")).unwrap();
+    fs::copy(folder().join("never-heard.yaml"), path("never-heard.yaml")).unwrap();
+    let mut command = Command::new(path("rig"));
+    command
+        .current_dir(temp.path())
+        .args([
+            "run",
+            "--jobs",
+            "1",
+            "never-heard.yaml",
+            "--out",
+            "home/out",
+        ])
+        .env(
+            "DOCKER_HOST",
+            format!("unix://{}", path("engine.sock").display()),
+        )
+        .env("HOME", &home);
+    if geteuid().is_root() {
+        chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert_told("engine-of-others", &output, temp.path());
 }
 
 #[test]
