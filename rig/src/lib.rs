@@ -8,6 +8,7 @@
 //! | [`units`] | text such as `25ms` | durations, timestamps, names |
 //! | [`wire`] | bytes of a packet | header views |
 //! | [`pcapng`] | capture files | records, and records into capture files |
+//! | [`reconcile`] | captures of several places | one capture, with what became of each packet |
 //! | [`analysis`] | packets | flows: one connection each, with its events and its fate |
 //! | [`pattern`] | pattern text and a flow | a match or a mismatch that explains itself |
 //! | [`spec`] | a matrix file | a typed specification, every error with its place |
@@ -31,6 +32,7 @@ pub mod matrix;
 pub mod pattern;
 pub mod pcapng;
 pub mod plan;
+pub mod reconcile;
 pub mod report;
 pub mod run;
 pub mod spec;

@@ -165,7 +165,22 @@ async fn tshark_counts_the_same_connections() {
             })
             .collect();
         assert_eq!(ours, connections_by_tshark(&wire).await, "{cell}");
+        let merged = out.join(cell).join("merged.pcapng");
+        merge(&out.join(cell).join("hosts"), &merged);
+        assert_eq!(ours, connections_by_tshark(&merged).await, "{cell}, merged");
     }
+}
+
+/// Merges what the hosts saw. Their clocks are one clock, and nothing is lost between them.
+fn merge(hosts: &Path, out: &Path) {
+    let mut command = rig();
+    let output = command.arg("merge").arg(hosts).arg("--out").arg(out);
+    let output = output.output().unwrap();
+    let account = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{account}");
+    let clocks = account.matches("its clock may be that of").count();
+    assert_eq!(clocks, 2, "three hosts: {account}");
+    assert!(account.contains(" 0 lost"), "{account}");
 }
 
 /// First frame and completeness of every TCP connection, in order of the first frame.

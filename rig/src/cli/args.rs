@@ -26,6 +26,8 @@ pub enum Command {
     Flows(FlowsArgs),
     /// Check the connections of a capture against a pattern
     Check(CheckArgs),
+    /// Put captures of the same traffic, taken at several places, together
+    Merge(MergeArgs),
     /// Remove what killed runs left on the engine
     Gc(GcArgs),
     /// Hold a host: runs inside a container, not by hand
@@ -106,6 +108,20 @@ pub struct CheckArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `rig merge`.
+#[derive(Debug, clap::Args)]
+pub struct MergeArgs {
+    /// The captures, or folders with captures; the clock of the first one counts
+    #[arg(required = true)]
+    pub captures: Vec<PathBuf>,
+    /// The capture to be written, pcapng; `-` is standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Comment each packet that arrived with the time that it took
+    #[arg(long)]
+    pub delays: bool,
 }
 
 /// Arguments of `rig gc`.

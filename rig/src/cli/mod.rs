@@ -5,11 +5,14 @@ mod args;
 mod exit;
 mod input;
 
+mod captures;
+
 mod agent;
 mod check;
 mod flows;
 mod gc;
 mod list;
+mod merge;
 mod run;
 mod say;
 mod validate;
@@ -25,6 +28,7 @@ pub fn main(args: Args) -> Exit {
         Command::Validate(args) => validate::main(&args),
         Command::Flows(args) => flows::main(&args),
         Command::Check(args) => check::main(&args),
+        Command::Merge(args) => merge::main(&args),
         Command::Gc(args) => gc::main(&args),
         Command::Agent => agent::main(),
     }

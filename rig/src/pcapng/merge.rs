@@ -55,6 +55,9 @@ pub enum MergeError {
     /// The result cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// The place for it cannot be had.
+    #[error(transparent)]
+    Io(std::io::Error),
 }
 
 /// What is written beside the packets.
@@ -89,6 +92,34 @@ impl Merged {
         merged.records.sort_by_key(|record| record.at);
         merged.keep_as_sent();
         Ok(merged)
+    }
+
+    /// Adds interfaces, and gives the number of the first of them.
+    pub(crate) fn add_interfaces(
+        &mut self,
+        interfaces: impl IntoIterator<Item = Interface>,
+    ) -> Result<u32, MergeError> {
+        let base = u32::try_from(self.interfaces.len()).map_err(|_| MergeError::Interfaces)?;
+        self.interfaces.extend(interfaces);
+        if self.interfaces.len() > MAX_INTERFACES {
+            return Err(MergeError::Interfaces);
+        }
+        Ok(base)
+    }
+
+    /// Adds what an interface counted.
+    pub(crate) fn add_statistics(&mut self, id: InterfaceId, at: Timestamp, counts: Statistics) {
+        self.statistics.push((id, at, counts));
+    }
+
+    /// Adds where the capture of a host ends early.
+    pub(crate) fn add_stop(&mut self, host: String, stop: Stop) {
+        self.stops.push((host, stop));
+    }
+
+    /// Adds the next packet.
+    pub(crate) fn add_record(&mut self, record: Record<'static>) {
+        self.records.push(record);
     }
 
     /// The packets in order of time; the first is frame 1.
@@ -159,22 +190,21 @@ impl Merged {
             source,
         };
         let mut reader = Reader::new(bytes).map_err(open)?;
-        let base = u32::try_from(self.interfaces.len()).map_err(|_| MergeError::Interfaces)?;
-        let moved = |id: InterfaceId| InterfaceId(base + id.0);
+        let mut records = Vec::new();
         while let Some(frame) = reader.next_frame() {
-            let mut record = frame.record.into_owned();
+            records.push(frame.record.into_owned());
+        }
+        let base = self.add_interfaces(reader.interfaces().cloned())?;
+        let moved = |id: InterfaceId| InterfaceId(base + id.0);
+        for mut record in records {
             record.interface = moved(record.interface);
-            self.records.push(record);
+            self.add_record(record);
         }
-        self.interfaces.extend(reader.interfaces().cloned());
-        if self.interfaces.len() > MAX_INTERFACES {
-            return Err(MergeError::Interfaces);
+        for &(id, at, counts) in reader.statistics() {
+            self.add_statistics(moved(id), at, counts);
         }
-        let statistics = reader.statistics().iter();
-        self.statistics
-            .extend(statistics.map(|&(id, at, counts)| (moved(id), at, counts)));
         if let Some(stop) = reader.stop() {
-            self.stops.push((host, stop.clone()));
+            self.add_stop(host, stop.clone());
         }
         Ok(())
     }

@@ -9,10 +9,13 @@ mod link;
 
 mod packet;
 
+mod identity;
+
 mod seq;
 
 pub mod synth;
 
+pub use identity::{Compared, Route, Unidentified, hash_identity};
 pub use link::{Ethernet, LinkType};
 pub use packet::{Packet, Tcp, TcpOptions, Transport, Udp, Undecoded, decode};
 pub use seq::Seq;

@@ -1,0 +1,173 @@
+//! The way of one packet through the places where it was seen.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::sighting::{Place, Same, Sighting};
+use crate::pcapng::Direction;
+use crate::wire::Route;
+
+/// How many earlier packets that look the same a record may belong to.
+const MAX_COMPARED: usize = 64;
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It was recorded at one place only, and nothing says that another one should have seen it.
+    Unwatched,
+    /// It arrived, this long after it was sent.
+    Arrived(Duration),
+    /// It was recorded where it was sent and not at its receiver, which was recording.
+    Lost,
+    /// It was recorded where it arrived and not at its sender, which was recording: that capture
+    /// is not complete.
+    Unsent,
+}
+
+/// One packet on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passage {
+    /// When it was first seen, by the clock of the first capture, in nanoseconds.
+    pub(super) at_ns: i128,
+    /// The record that stands for it.
+    pub(super) place: Place,
+    pub(super) index: usize,
+    pub(super) route: Option<Route>,
+    /// What became of it.
+    pub fate: Fate,
+    /// The last place that saw it, by its position.
+    pub last_seen: usize,
+}
+
+/// A sighting with its time by the clock of the first capture.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timed {
+    pub(super) at_ns: i128,
+    pub(super) sighting: Sighting,
+}
+
+/// Tells apart the packets among records that look the same, and gives the sightings of each.
+///
+/// Where every place saw them equally often, the first of one place is the first of the other. Where
+/// not, a record belongs to the latest packet before it that its place has not seen yet.
+pub(super) fn packets(same: &Same, timed: impl Fn(&Sighting) -> i128) -> Vec<Vec<Timed>> {
+    let mut all: Vec<Timed> = same
+        .sightings
+        .iter()
+        .map(|sighting| Timed {
+            at_ns: timed(sighting),
+            sighting: *sighting,
+        })
+        .collect();
+    let mut counts: HashMap<(Place, u32), usize> = HashMap::new();
+    let ranks: Vec<usize> = all
+        .iter()
+        .map(|timed| {
+            let at = (timed.sighting.place, timed.sighting.interface.0);
+            let count = counts.entry(at).or_default();
+            *count += 1;
+            *count - 1
+        })
+        .collect();
+    let often = counts.values().max().copied().unwrap_or_default();
+    if counts.values().all(|count| *count == often) {
+        let mut packets = vec![Vec::new(); often];
+        for (timed, rank) in all.into_iter().zip(ranks) {
+            packets[rank].push(timed);
+        }
+        for packet in &mut packets {
+            packet.sort_by_key(|timed| timed.at_ns);
+        }
+        return packets;
+    }
+    all.sort_by_key(|timed| timed.at_ns);
+    let mut packets: Vec<Vec<Timed>> = Vec::new();
+    for timed in all {
+        let misses = |packet: &&mut Vec<Timed>| {
+            packet.iter().all(|other| {
+                let (a, b) = (&other.sighting, &timed.sighting);
+                (a.place, a.interface) != (b.place, b.interface)
+            })
+        };
+        match packets.iter_mut().rev().take(MAX_COMPARED).find(misses) {
+            Some(packet) => packet.push(timed),
+            None => packets.push(vec![timed]),
+        }
+    }
+    packets
+}
+
+/// What is known of the places when packets are judged.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// The place nearest to each address.
+    pub(super) homes: HashMap<std::net::IpAddr, Place>,
+    /// First and last record of each place, by the clock of the first capture.
+    pub(super) spans: Vec<Option<(i128, i128)>>,
+    /// How far the clocks of the places may be from the truth, in nanoseconds.
+    pub(super) uncertainty_ns: i128,
+    /// The longest that a packet took, in nanoseconds.
+    pub(super) slowest_ns: i128,
+}
+
+/// The sighting of a packet that stands for it: where it was sent.
+pub(super) fn sent<'a>(
+    packet: &'a [Timed],
+    route: Option<Route>,
+    places: &Places,
+) -> Option<&'a Timed> {
+    let marked = |timed: &&Timed| timed.sighting.direction == Some(Direction::Outbound);
+    let home = route.and_then(|route| places.homes.get(&route.source));
+    let at_home = |timed: &&Timed| Some(&timed.sighting.place) == home;
+    packet
+        .iter()
+        .find(|timed| marked(timed) && at_home(timed))
+        .or_else(|| packet.iter().find(at_home))
+        .or_else(|| packet.iter().find(marked))
+        .or_else(|| packet.first())
+}
+
+/// What became of a packet, by where it was seen.
+pub(super) fn fate(packet: &[Timed], sent: &Timed, route: Option<Route>, places: &Places) -> Fate {
+    let home = |address| places.homes.get(&address).copied();
+    let Some(route) = route else {
+        return arrived(packet, sent);
+    };
+    let (Some(sender), Some(receiver)) = (home(route.source), home(route.destination)) else {
+        return arrived(packet, sent);
+    };
+    let seen_at = |place| packet.iter().any(|timed| timed.sighting.place == place);
+    if sender == receiver {
+        return Fate::Unwatched;
+    }
+    match (seen_at(sender), seen_at(receiver)) {
+        (true, false) if places.recorded(receiver, sent.at_ns) => Fate::Lost,
+        (false, true) if places.recorded(sender, sent.at_ns) => Fate::Unsent,
+        _ => arrived(packet, sent),
+    }
+}
+
+fn arrived(packet: &[Timed], sent: &Timed) -> Fate {
+    let others = packet
+        .iter()
+        .filter(|timed| timed.sighting.place != sent.sighting.place);
+    match others.map(|timed| timed.at_ns - sent.at_ns).max() {
+        // What clocks cannot tell may look like an arrival before the sending.
+        Some(delay) => Fate::Arrived(Duration::from_nanos(u64::try_from(delay).unwrap_or(0))),
+        None => Fate::Unwatched,
+    }
+}
+
+impl Places {
+    /// Whether a place recorded before and after what was sent at a moment could reach it.
+    fn recorded(&self, place: Place, at_ns: i128) -> bool {
+        let margin = self.uncertainty_ns + self.slowest_ns;
+        self.spans
+            .get(place)
+            .copied()
+            .flatten()
+            .is_some_and(|(first, last)| {
+                first - self.uncertainty_ns <= at_ns && at_ns + margin <= last
+            })
+    }
+}

@@ -1,0 +1,315 @@
+//! Two or three places, a path between them, and clocks that do not agree.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::pcapng::{Direction, Interface, InterfaceId, Record, Section, Writer};
+use crate::units::Timestamp;
+use crate::wire::LinkType;
+use crate::wire::synth::Segment;
+
+const MS: i128 = 1_000_000;
+
+/// Times are counted from here, so that clocks may be behind.
+const EPOCH_NS: i128 = 1_700_000_000_000_000_000;
+
+/// A capture while it is made.
+struct Place {
+    name: &'static str,
+    /// What its clock shows too much, at a true time.
+    ahead: Box<dyn Fn(i128) -> i128>,
+    marks: bool,
+    records: Vec<(i128, Option<Direction>, Vec<u8>)>,
+}
+
+impl Place {
+    fn new(name: &'static str, ahead: impl Fn(i128) -> i128 + 'static) -> Self {
+        Self {
+            name,
+            ahead: Box::new(ahead),
+            marks: false,
+            records: Vec::new(),
+        }
+    }
+
+    fn saw(&mut self, at_ns: i128, direction: Direction, data: &[u8]) {
+        let direction = self.marks.then_some(direction);
+        let shown = at_ns + (self.ahead)(at_ns);
+        self.records.push((shown, direction, data.to_vec()));
+    }
+
+    fn capture(mut self) -> Capture {
+        self.records.sort_by_key(|(at, ..)| *at);
+        let mut writer = Writer::new(Vec::new(), &Section::default()).unwrap();
+        let interface = Interface {
+            name: "eth0".to_owned(),
+            description: String::new(),
+            link: LinkType::Ethernet,
+            snaplen_bytes: 0,
+        };
+        writer.add_interface(&interface).unwrap();
+        for (at, direction, data) in &self.records {
+            let at = Timestamp(u64::try_from(EPOCH_NS + at).unwrap());
+            let mut record = Record::new(InterfaceId(0), at, data);
+            record.direction = *direction;
+            writer.write(&record).unwrap();
+        }
+        Capture::read(self.name, &writer.finish().unwrap()[..]).unwrap()
+    }
+}
+
+fn packet(number: u32, forward: bool) -> Vec<u8> {
+    let a = SocketAddr::from(([10, 0, 0, 1], 4000));
+    let b = SocketAddr::from(([10, 0, 0, 2], 80));
+    let (from, to) = if forward { (a, b) } else { (b, a) };
+    let segment = Segment {
+        seq: number,
+        flags: 0x10,
+        payload: &number.to_be_bytes(),
+        ..Segment::new(from, to)
+    };
+    segment.bytes()
+}
+
+/// A packet to and one back every 10 ms; those in `lost` never arrive. Gives both captures.
+fn talk(
+    packets: u32,
+    there: i128,
+    back: i128,
+    lost: &[u32],
+    ahead: impl Fn(i128) -> i128 + 'static,
+    marks: bool,
+) -> Vec<Capture> {
+    let mut a = Place::new("a", |_| 0);
+    let mut b = Place::new("b", ahead);
+    (a.marks, b.marks) = (marks, marks);
+    for number in 0..packets {
+        let forward = number % 2 == 0;
+        let at = i128::from(number) * 10 * MS;
+        let data = packet(number, forward);
+        let (from, to, delay) = if forward {
+            (&mut a, &mut b, there)
+        } else {
+            (&mut b, &mut a, back)
+        };
+        from.saw(at, Direction::Outbound, &data);
+        if !lost.contains(&number) {
+            to.saw(at + delay, Direction::Inbound, &data);
+        }
+    }
+    vec![a.capture(), b.capture()]
+}
+
+fn fates(joined: &Reconciled) -> Vec<Fate> {
+    joined.passages.iter().map(|passage| passage.fate).collect()
+}
+
+/// When each packet was sent, from the first one on.
+fn times_ns(joined: &Reconciled) -> Vec<i128> {
+    let records = joined.merged.records();
+    records
+        .iter()
+        .map(|r| i128::from(r.at.0) - EPOCH_NS)
+        .collect()
+}
+
+#[test]
+fn a_packet_at_both_ends_is_one_packet_with_its_delay() {
+    for marks in [false, true] {
+        let joined = reconcile(talk(20, 3 * MS, 3 * MS, &[], |_| 0, marks)).unwrap();
+        assert_eq!(
+            fates(&joined),
+            [Fate::Arrived(Duration::from_millis(3)); 20]
+        );
+        let sent: Vec<i128> = (0..20).map(|number| number * 10 * MS).collect();
+        assert_eq!(times_ns(&joined), sent);
+        assert_eq!(joined.clocks[1].alignment, Alignment::Same);
+        assert_eq!(joined.clocks[1].uncertainty, Some(Duration::from_millis(3)));
+        let from: Vec<_> = joined.passages.iter().map(|p| p.place).collect();
+        assert_eq!(from, [0, 1].repeat(10));
+    }
+}
+
+#[test]
+fn a_clock_that_is_off_is_aligned() {
+    for offset in [7 * MS, -3_600_000 * MS] {
+        let joined = reconcile(talk(20, 2 * MS, 4 * MS, &[], move |_| offset, false)).unwrap();
+        // Ways that differ in length look like a clock that is off by half of the difference.
+        assert_eq!(joined.clocks[1].alignment, Alignment::Offset(offset - MS));
+        assert_eq!(joined.clocks[1].uncertainty, Some(Duration::from_millis(3)));
+        assert_eq!(
+            fates(&joined),
+            [Fate::Arrived(Duration::from_millis(3)); 20]
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_drifts_is_followed() {
+    // 1 ms in each second, which no single offset explains.
+    let joined = reconcile(talk(2000, MS, MS, &[], |at| 50 * MS + at / 1000, false)).unwrap();
+    assert!(matches!(&joined.clocks[1].alignment, Alignment::Drift(points) if points.len() >= 2));
+    assert!(joined.clocks[1].uncertainty.unwrap() < Duration::from_millis(2));
+    for fate in fates(&joined) {
+        let Fate::Arrived(delay) = fate else {
+            panic!("{fate:?}")
+        };
+        assert!(delay.as_micros().abs_diff(1000) < 200, "{delay:?}");
+    }
+}
+
+#[test]
+fn what_never_arrives_is_lost() {
+    for marks in [false, true] {
+        let joined = reconcile(talk(20, 2 * MS, 2 * MS, &[4, 7], |_| 9 * MS, marks)).unwrap();
+        let lost: Vec<usize> = (0..20)
+            .filter(|number| joined.passages[*number].fate == Fate::Lost)
+            .collect();
+        assert_eq!(lost, [4, 7]);
+        assert_eq!(joined.counts(), [18, 2, 0, 0]);
+        let comments = joined.comments(false);
+        assert_eq!(
+            comments,
+            [
+                (5, "lost: last seen at a".to_owned()),
+                (8, "lost: last seen at b".to_owned())
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_capture_that_had_ended_lost_nothing() {
+    let mut a = Place::new("a", |_| 0);
+    let mut b = Place::new("b", |_| 0);
+    for number in 0..20 {
+        let at = i128::from(number) * 10 * MS;
+        let data = packet(number, number % 2 == 0);
+        a.saw(at, Direction::Outbound, &data);
+        if number < 10 {
+            let shift = if number % 2 == 0 { MS } else { -MS };
+            b.saw(at + shift, Direction::Inbound, &data);
+        }
+    }
+    let joined = reconcile(vec![a.capture(), b.capture()]).unwrap();
+    assert_eq!(joined.counts(), [10, 0, 0, 10]);
+}
+
+#[test]
+fn what_was_not_recorded_where_it_was_sent_is_told() {
+    let mut captures = talk(20, MS, MS, &[], |_| 0, false);
+    // Number 6, the fourth packet that the first place sent.
+    captures[0]
+        .records
+        .retain(|record| record.data[..] != packet(6, true)[..]);
+    let joined = reconcile(captures).unwrap();
+    assert_eq!(joined.counts(), [19, 0, 1, 0]);
+    assert_eq!(joined.passages[6].fate, Fate::Unsent);
+}
+
+#[test]
+fn a_place_on_the_way_tells_how_far_a_packet_came() {
+    let mut places = [
+        Place::new("a", |_| 0),
+        Place::new("router", |_| 500 * MS),
+        Place::new("b", |_| -20 * MS),
+    ];
+    for number in 0..20_u32 {
+        let data = packet(number, number % 2 == 0);
+        let at = i128::from(number) * 10 * MS;
+        let mut way = [0, 1, 2];
+        if number % 2 == 1 {
+            way.reverse();
+        }
+        let seen = if number == 10 { 2 } else { 3 };
+        for (hop, place) in (0_i128..).zip(way).take(seen) {
+            places[place].saw(at + hop * MS, Direction::Inbound, &data);
+        }
+    }
+    let joined = reconcile(places.map(Place::capture).into()).unwrap();
+    assert_eq!(joined.counts(), [19, 1, 0, 0]);
+    assert_eq!(
+        joined.comments(false),
+        [(11, "lost: last seen at router".to_owned())]
+    );
+    let delays: Vec<Fate> = fates(&joined);
+    assert_eq!(delays[0], Fate::Arrived(Duration::from_millis(2)));
+    assert_eq!(joined.clocks[1].alignment, Alignment::Offset(500 * MS));
+}
+
+#[test]
+fn captures_that_share_nothing_stand_side_by_side() {
+    let mut a = Place::new("a", |_| 0);
+    let mut b = Place::new("b", |_| 0);
+    a.saw(0, Direction::Outbound, &packet(1, true));
+    b.saw(5, Direction::Outbound, &packet(2, true));
+    let joined = reconcile(vec![a.capture(), b.capture()]).unwrap();
+    assert_eq!(joined.counts(), [0, 0, 0, 2]);
+    assert_eq!(joined.clocks[1].alignment, Alignment::Unknown);
+    let names: Vec<_> = joined
+        .merged
+        .interfaces()
+        .iter()
+        .map(|i| &i.name[..])
+        .collect();
+    assert_eq!(names, ["eth0@a", "eth0@b"]);
+}
+
+#[test]
+fn a_packet_sent_again_is_another_one() {
+    let mut a = Place::new("a", |_| 0);
+    let mut b = Place::new("b", |_| 0);
+    let again = packet(0, true);
+    for (at, arrives) in [(0, false), (1000, true)] {
+        a.saw(at * MS, Direction::Outbound, &again);
+        if arrives {
+            b.saw((at + 2) * MS, Direction::Inbound, &again);
+        }
+    }
+    for number in 1..10 {
+        let (at, data) = (
+            i128::from(number) * 300 * MS,
+            packet(number, number % 2 == 0),
+        );
+        let shift = if number % 2 == 0 { 2 * MS } else { -2 * MS };
+        a.saw(at, Direction::Outbound, &data);
+        b.saw(at + shift, Direction::Inbound, &data);
+    }
+    // The receiver recorded before the first one was sent.
+    b.saw(-MS, Direction::Inbound, &packet(99, false));
+    let joined = reconcile(vec![a.capture(), b.capture()]).unwrap();
+    let of_it: Vec<Fate> = joined
+        .passages
+        .iter()
+        .zip(joined.merged.records())
+        .filter(|(_, record)| record.data[..] == again[..])
+        .map(|(passage, _)| passage.fate)
+        .collect();
+    assert_eq!(of_it, [Fate::Lost, Fate::Arrived(Duration::from_millis(2))]);
+}
+
+proptest! {
+    #[test]
+    fn each_packet_is_there_once_and_its_loss_is_known(
+        offset_ms in -10_000_i64..10_000,
+        there_us in 1_i64..30_000,
+        back_us in 1_i64..30_000,
+        lost in proptest::collection::btree_set(2_u32..38, 0..8),
+        marks: bool,
+    ) {
+        let offset = i128::from(offset_ms) * MS;
+        let lost: Vec<u32> = lost.into_iter().collect();
+        let (there, back) = (i128::from(there_us) * 1000, i128::from(back_us) * 1000);
+        let captures = talk(48, there, back, &lost, move |_| offset, marks);
+        let joined = reconcile(captures).unwrap();
+        prop_assert_eq!(joined.passages.len(), 48);
+        prop_assert_eq!(joined.merged.records().len(), 48);
+        prop_assert_eq!(joined.counts(), [48 - lost.len(), lost.len(), 0, 0]);
+        let clock = &joined.clocks[1];
+        let error = (clock.ahead_ns(EPOCH_NS) - offset).unsigned_abs();
+        prop_assert!(error <= clock.uncertainty.unwrap().as_nanos());
+    }
+}
