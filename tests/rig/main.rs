@@ -14,6 +14,7 @@ mod check;
 mod cleanup;
 mod flows;
 mod good_input;
+mod library;
 mod patterns;
 mod runs;
 mod trouble;

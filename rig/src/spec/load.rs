@@ -8,6 +8,7 @@ use super::names::Names;
 use super::read::{Fields, Reader};
 use super::tree::{self, Node};
 use super::{Diagnostics, Problem, Source, Spec};
+use crate::pattern::Library;
 
 /// The largest matrix file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
@@ -42,6 +43,7 @@ pub fn parse(name: &str, dir: &Path, text: String) -> Result<Spec, Diagnostics> 
         source: &source,
         dir,
         names: Names::collect(&root),
+        patterns: Library::builtin().clone(),
         problems: Vec::new(),
     };
     let spec = reader.spec(&root, &source);
@@ -53,10 +55,11 @@ pub fn parse(name: &str, dir: &Path, text: String) -> Result<Spec, Diagnostics> 
 }
 
 /// The keys of a matrix file.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "version",
     "name",
     "timeouts",
+    "patterns",
     "images",
     "implementations",
     "networks",
@@ -78,6 +81,9 @@ impl Reader<'_> {
             let problem = Problem::at(key.place, "`links` are not supported yet");
             self.problem(problem.hint("hosts on one network talk directly"));
         }
+        if let Some(node) = fields.get("patterns") {
+            self.patterns(node);
+        }
         let name = self.required(fields, "name");
         let name = name.and_then(|node| self.word::<String>(node, "a name"));
         let images = self.required(fields, "images");
@@ -90,6 +96,7 @@ impl Reader<'_> {
         Some(Spec {
             source: Arc::clone(source),
             dir: self.dir.to_owned(),
+            patterns: self.patterns.clone(),
             timeouts: part("timeouts")
                 .map(|n| self.timeouts(n))
                 .unwrap_or_default(),

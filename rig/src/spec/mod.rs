@@ -18,6 +18,7 @@ mod tree;
 mod axes;
 mod checks;
 mod names;
+mod patterns;
 mod read;
 mod steps;
 mod system;
@@ -33,7 +34,7 @@ pub use types::{
     ActionSpec, Axis, AxisValue, BaseImage, CargoBuild, CellRule, CheckSpec, CheckSpecKind,
     ClosedBy, Copies, DEFAULT_START_TIMEOUT, DEFAULT_STEP_TIMEOUT, DEFAULT_STOP_GRACE, ExitSpec,
     FlowCheckSpec, FlowEnd, FlowEnds, Host, Image, ImageBuild, ImageOrigin, Implementation,
-    LeaveSpec, MAX_HOSTS, MAX_NETWORKS, MAX_NODES, MAX_RENDERED_BYTES, MAX_STEPS, NeverEvent, Node,
-    ReadySpec, SocketPattern, Spec, StepSpec, Stream, Timeouts, When,
+    LeaveSpec, MAX_HOSTS, MAX_NETWORKS, MAX_NODES, MAX_RENDERED_BYTES, MAX_STEPS, Node, ReadySpec,
+    SocketPattern, Spec, StepSpec, Stream, Timeouts, When,
 };
 pub use words::{Fault, FromText, closing_side};
