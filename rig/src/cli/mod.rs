@@ -9,7 +9,9 @@ mod agent;
 mod check;
 mod flows;
 mod gc;
+mod learn;
 mod list;
+mod patterns;
 mod run;
 mod say;
 mod validate;
@@ -25,6 +27,8 @@ pub fn main(args: Args) -> Exit {
         Command::Validate(args) => validate::main(&args),
         Command::Flows(args) => flows::main(&args),
         Command::Check(args) => check::main(&args),
+        Command::Learn(args) => learn::main(&args),
+        Command::Patterns(args) => patterns::main(&args),
         Command::Gc(args) => gc::main(&args),
         Command::Agent => agent::main(),
     }

@@ -41,6 +41,8 @@ mod trace;
 mod explain;
 mod ladder;
 
+mod learn;
+
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -48,6 +50,7 @@ pub use compiled::Pattern;
 pub use error::PatternError;
 pub use event::EventPattern;
 pub use file::{MAX_PATTERN_FILE_BYTES, NamedPattern, PatternFile};
+pub use learn::{LearnError, Learner, propose};
 pub use library::{DefinitionError, LIBRARY_TEXT, Library, MAX_DEFINITIONS};
 pub use outcome::{Match, Mismatch, NamedEvent};
 pub use parse::MAX_PATTERN_BYTES;

@@ -1,7 +1,7 @@
 //! From a file to a [`Spec`].
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::names::Names;
@@ -20,14 +20,7 @@ const VERSION: &str = "1";
 /// # Errors
 /// Every mistake in the file, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Spec, Diagnostics> {
-    let name = path.display().to_string();
-    let text = read(path).map_err(|problem| {
-        let source = Arc::new(Source::new(&name, String::new()));
-        Diagnostics::new(source, vec![problem])
-    })?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let dir = dir.unwrap_or(Path::new("."));
-    parse(&name, dir, text)
+    parse_tree(Opened::open(path)?)
 }
 
 /// Reads the text of a matrix file that errors call `name`. Relative paths in it are joined to
@@ -36,21 +29,59 @@ pub fn load(path: &Path) -> Result<Spec, Diagnostics> {
 /// # Errors
 /// Every mistake in the text.
 pub fn parse(name: &str, dir: &Path, text: String) -> Result<Spec, Diagnostics> {
-    let source = Arc::new(Source::new(name, text));
-    let root =
-        tree::parse(&source).map_err(|problems| Diagnostics::new(Arc::clone(&source), problems))?;
-    let mut reader = Reader {
-        source: &source,
-        dir,
-        names: Names::collect(&root),
-        patterns: Library::builtin().clone(),
-        problems: Vec::new(),
-    };
-    let spec = reader.spec(&root, &source);
+    parse_tree(Opened::parse(name, dir, text)?)
+}
+
+/// A file whose text is a tree.
+pub(super) struct Opened {
+    pub(super) source: Arc<Source>,
+    dir: PathBuf,
+    pub(super) root: Node,
+}
+
+impl Opened {
+    /// Reads a file; `dir` is then its folder.
+    pub(super) fn open(path: &Path) -> Result<Self, Diagnostics> {
+        let name = path.display().to_string();
+        let text = read(path).map_err(|problem| {
+            let source = Arc::new(Source::new(&name, String::new()));
+            Diagnostics::new(source, vec![problem])
+        })?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        Self::parse(&name, dir.unwrap_or(Path::new(".")), text)
+    }
+
+    fn parse(name: &str, dir: &Path, text: String) -> Result<Self, Diagnostics> {
+        let source = Arc::new(Source::new(name, text));
+        let root = tree::parse(&source)
+            .map_err(|problems| Diagnostics::new(Arc::clone(&source), problems))?;
+        Ok(Self {
+            source,
+            dir: dir.to_owned(),
+            root,
+        })
+    }
+
+    /// A reader of the tree.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        Reader {
+            source: &self.source,
+            dir: &self.dir,
+            names: Names::collect(&self.root),
+            patterns: Library::builtin().clone(),
+            problems: Vec::new(),
+        }
+    }
+}
+
+/// Reads the tree of a matrix file.
+pub(super) fn parse_tree(opened: Opened) -> Result<Spec, Diagnostics> {
+    let mut reader = opened.reader();
+    let spec = reader.spec(&opened.root, &opened.source);
     let problems = reader.problems;
     match spec {
         Some(spec) if problems.is_empty() => Ok(spec),
-        _ => Err(Diagnostics::new(source, problems)),
+        _ => Err(Diagnostics::new(opened.source, problems)),
     }
 }
 
@@ -120,7 +151,7 @@ impl Reader<'_> {
         })
     }
 
-    fn version(&mut self, fields: Fields<'_>) {
+    pub(super) fn version(&mut self, fields: Fields<'_>) {
         let Some(node) = self.required(fields, "version") else {
             return;
         };

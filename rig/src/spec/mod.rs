@@ -17,6 +17,7 @@ mod tree;
 
 mod axes;
 mod checks;
+mod expectations;
 mod names;
 mod patterns;
 mod read;
@@ -26,6 +27,7 @@ mod system;
 pub use diagnostics::{Diagnostics, MAX_PROBLEMS_SHOWN, Problem, Style};
 pub(crate) use names::hint_for;
 
+pub use expectations::{Expectations, FlowExpectation, load_expectations};
 pub use load::{MAX_FILE_BYTES, load, parse};
 pub use place::{Located, Place};
 pub use source::Source;

@@ -203,10 +203,21 @@ impl Reader<'_> {
 
     /// A value that is written as one text without holes.
     pub(super) fn word<T: FromText>(&mut self, node: &Node, wanted: &str) -> Option<Located<T>> {
+        let value = self.read_text(node, wanted, |_, text| T::from_text(text))?;
+        Some(Located::new(value, node.place))
+    }
+
+    /// The same, where it takes more than the text to read the value.
+    pub(super) fn read_text<T>(
+        &mut self,
+        node: &Node,
+        wanted: &str,
+        read: impl FnOnce(&Self, &str) -> Result<T, Fault>,
+    ) -> Option<T> {
         let scalar = self.scalar(node, wanted)?;
         self.without_holes(node, &scalar.text)?;
-        match T::from_text(&scalar.text) {
-            Ok(value) => Some(Located::new(value, node.place)),
+        match read(self, &scalar.text) {
+            Ok(value) => Some(value),
             Err(fault) => {
                 self.fault(node, fault);
                 None
