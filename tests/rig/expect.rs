@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use rig::backend::fake::FakeBackend;
+use rig::backend::fake::{FakeBackend, Faults};
 use rig::judge::Verdict;
 use rig::run::{CellReport, Settings, run};
+use rig::units::HostName;
 use rig::{matrix, spec};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +74,10 @@ struct Ran {
 
 impl Ran {
     async fn new() -> Self {
+        Self::with(Faults::default()).await
+    }
+
+    async fn with(faults: Faults) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("again.yaml");
         fs::write(&file, MATRIX).unwrap();
@@ -87,7 +92,7 @@ impl Ran {
         };
         let (events, mut queue) = tokio::sync::mpsc::channel(64);
         let stop = CancellationToken::new();
-        let backend = Arc::new(FakeBackend::default());
+        let backend = Arc::new(FakeBackend::new(faults));
         let running = run(backend, Arc::new(spec), cells, settings, events, stop);
         let emptied = async { while queue.recv().await.is_some() {} };
         let (report, ()) = tokio::join!(running, emptied);
@@ -140,6 +145,26 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// Holds the lines of a check against what the run said of the cell; gives the verdicts on flows.
+fn same_as_the_run(lines: &[Value], report: &CellReport) -> Vec<Verdict> {
+    let mut judged = Vec::new();
+    assert!(lines.len() >= report.checks.len(), "{lines:?}");
+    for (line, check) in lines.iter().zip(&report.checks) {
+        assert_eq!(line["check"], check.check.as_str());
+        if !check.check.starts_with("flow ") {
+            assert_eq!(verdict(line), "skipped", "{line}");
+            assert!(line["problems"][0].as_str().unwrap().contains("capture"));
+            continue;
+        }
+        assert_eq!(verdict(line), check.verdict.word(), "{line} {check:?}");
+        assert_eq!(line["frames"], serde_json::to_value(&check.frames).unwrap());
+        let detail = line["problems"][0].as_str().unwrap_or_default();
+        assert_eq!(detail, check.detail);
+        judged.push(check.verdict);
+    }
+    judged
+}
+
 #[tokio::test]
 async fn evidence_judged_again_gives_what_the_run_gave() {
     let ran = Ran::new().await;
@@ -149,26 +174,30 @@ async fn evidence_judged_again_gives_what_the_run_gave() {
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         let lines = lines(&output);
         assert_eq!(lines.len(), report.checks.len(), "{cell}");
-        let mut judged = Vec::new();
-        for (line, check) in lines.iter().zip(&report.checks) {
-            assert_eq!(line["check"], check.check.as_str());
-            if !check.check.starts_with("flow ") {
-                assert_eq!(verdict(line), "skipped", "{line}");
-                assert!(line["problems"][0].as_str().unwrap().contains("capture"));
-                continue;
-            }
-            assert_eq!(verdict(line), check.verdict.word(), "{line} {check:?}");
-            assert_eq!(line["frames"], serde_json::to_value(&check.frames).unwrap());
-            let detail = line["problems"][0].as_str().unwrap_or_default();
-            assert_eq!(detail, check.detail);
-            judged.push(check.verdict);
-        }
+        let judged = same_as_the_run(&lines, report);
         assert!(judged.contains(&Verdict::Pass) && judged.contains(&Verdict::Fail));
     }
     // A step failed, so nothing was judged then, and nothing is now.
     let output = ran.check(&ran.evidence("ending=stuck"), &["--json"]);
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
     assert!(lines(&output).iter().all(|line| verdict(line) == "skipped"));
+}
+
+#[tokio::test]
+async fn evidence_that_is_not_complete_stays_so() {
+    let ran = Ran::with(Faults {
+        sentinel_missing: vec![HostName::new("left").unwrap()],
+        ..Faults::default()
+    })
+    .await;
+    let output = ran.check(&ran.evidence("ending=kill"), &["--json"]);
+    let lines = lines(&output);
+    let judged = same_as_the_run(&lines, ran.cell("ending=kill"));
+    assert!(judged.contains(&Verdict::Inconclusive), "{judged:?}");
+    let doubt = lines.last().unwrap();
+    assert_eq!(verdict(doubt), "inconclusive");
+    let why = doubt["problems"][0].as_str().unwrap();
+    assert!(why.contains("left@lan is not proven complete"), "{why}");
 }
 
 #[tokio::test]

@@ -73,7 +73,6 @@ pub fn propose(flows: &[&Flow], captures: usize, learner: Learner) -> Result<Str
         let writer = Writer {
             learner,
             with_repeats,
-            several: flows.len() > 1,
         };
         let text = format!("# {head}\n{}", writer.pattern(&ways));
         match unmatched(&text, flows) {
@@ -104,8 +103,6 @@ struct Line {
 struct Writer {
     learner: Learner,
     with_repeats: bool,
-    /// There is more than one connection, so that what is the same in all may be no accident.
-    several: bool,
 }
 
 impl Writer {
@@ -199,7 +196,8 @@ impl Writer {
         if same && first.is_empty() {
             return Vec::new();
         }
-        let telling = self.several || self.learner.exact;
+        // One connection alone does not tell what would vary.
+        let telling = walks.len() > 1 || self.learner.exact;
         if !same || !telling || first.len() > MAX_DATA_NAMED {
             return vec![Line {
                 item: "...".to_owned(),

@@ -121,6 +121,28 @@ fn different_endings_are_alternatives() {
 }
 
 #[test]
+fn what_one_connection_alone_does_is_no_rule() {
+    let close = format!("{OPEN} > DATA 4; {CLOSE}");
+    let thrown_away = format!("{OPEN} > DATA 4; > FIN; < DATA 9; > RST");
+    insta::assert_snapshot!(learned(&[&close, &thrown_away, &close], false), @r##"
+    # Learned from 3 connections in 1 capture.
+    # fate: SF
+    # closed first by: neither side
+    handshake
+    > DATA                               # 4 bytes
+    (   # 2 of 3
+        < FIN                            # 1.0ms after the event before
+        > FIN                            # 1.0ms after the event before
+        < ACK
+    |   # 1 of 3
+        > FIN                            # 1.0ms after the event before
+        ...                              # < DATA 1 with 9 bytes
+        > RST                            # [RST]; 1.0ms after the event before
+    )
+    "##);
+}
+
+#[test]
 fn repeats_that_always_came_are_part_of_it() {
     let silent = "> SYN; > SYN again; > SYN again";
     insta::assert_snapshot!(learned(&[silent], false), @r#"
