@@ -1,15 +1,17 @@
 //! Patterns against flows: one file of `patterns/` a case, with a flow, a pattern and what comes of
 //! matching them. A new case is a new file.
 //!
-//! A file has three sections, each begun by a line `== name`:
+//! A file has these sections, each begun by a line `== name`:
 //!
 //! - `flow`: one event a line, `TIME DIRECTION NAME` and what else is known of it: a number is the
 //!   length, quoted text the payload (which gives the length), `mss=` and `win=` bytes, `flags=` as
 //!   `RST+ACK` (else those usual for the name), `again` a retransmission, `lost`, `coalesced`. With
 //!   `&` in place of the time the event is in the same frame as the one before.
+//! - `definitions`, where the pattern names some: a pattern file's text.
 //! - `pattern`: the pattern.
-//! - `result`: `match` and the named events, or the mismatch with its ladder. `UPDATE_CASES=1`
-//!   writes what came into the files, to be read in the diff before it is kept.
+//! - `result`: `match` and the named events, the mismatch with its ladder, or the error of a pattern
+//!   that is refused. `UPDATE_CASES=1` writes what came into the files, to be read in the diff
+//!   before it is kept.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,7 +22,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use rig::analysis::{Event, EventKind, Sender, TcpFlags};
-use rig::pattern::Pattern;
+use rig::pattern::{Library, Pattern, PatternError, PatternFile};
 use rig::units::{Timestamp, parse_duration};
 
 /// Where the cases are.
@@ -43,9 +45,10 @@ fn judge(file: &Path) -> Option<String> {
     let text = std::fs::read_to_string(file).unwrap();
     let flow = section(&text, "flow");
     let expected = section(&text, "result");
-    let pattern = Pattern::parse(section(&text, "pattern"))
-        .unwrap_or_else(|error| panic!("{}: {error:?}", file.display()));
-    let came = result(&pattern, &events(flow));
+    let came = match pattern(&text) {
+        Ok(pattern) => result(&pattern, &events(flow)),
+        Err(errors) => errors,
+    };
     if came.trim() != expected.trim() && std::env::var_os("UPDATE_CASES").is_some() {
         let kept = &text[..text.len() - expected.len()];
         std::fs::write(file, format!("{kept}{}\n", came.trim_end())).unwrap();
@@ -59,11 +62,103 @@ fn judge(file: &Path) -> Option<String> {
     })
 }
 
+/// The pattern of a case, or the errors with which it is refused.
+fn pattern(case: &str) -> Result<Pattern, String> {
+    let library = match optional_section(case, "definitions") {
+        None => Library::builtin().clone(),
+        Some(text) => {
+            let file = PatternFile::parse(text, Library::builtin());
+            file.map_err(|errors| shown_errors(text, &errors))?.library
+        }
+    };
+    let text = section(case, "pattern");
+    Pattern::parse_with(text, &library).map_err(|error| shown_errors(text, &[error]))
+}
+
+/// What is pointed at, what is wrong with it, and the hint; a line each.
+fn shown_errors(text: &str, errors: &[PatternError]) -> String {
+    let mut out = String::new();
+    for error in errors {
+        let end = error.offset_bytes + error.len_bytes;
+        let place = &text[error.offset_bytes..end];
+        writeln!(out, "refused at `{place}`: {error}").unwrap();
+        if let Some(hint) = &error.hint {
+            writeln!(out, "hint: {hint}").unwrap();
+        }
+    }
+    out
+}
+
 fn section<'a>(text: &'a str, name: &str) -> &'a str {
+    optional_section(text, name).unwrap_or_else(|| panic!("no section `{name}`"))
+}
+
+fn optional_section<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let head = format!("== {name}\n");
-    let start = text.find(&head).unwrap_or_else(|| panic!("no `{head}`")) + head.len();
-    let rest = &text[start..];
-    &rest[..rest.find("\n== ").map_or(rest.len(), |end| end + 1)]
+    let rest = &text[text.find(&head)? + head.len()..];
+    Some(&rest[..rest.find("\n== ").map_or(rest.len(), |end| end + 1)])
+}
+
+/// Every part of the grammar in docs/patterns.md, as a piece of text that only its use has.
+const PARTS: [&str; 39] = [
+    "> SYN",
+    "< SYN-ACK",
+    "> ACK",
+    "> DATA",
+    "< FIN",
+    "< RST",
+    "- ANY",
+    "- FIN",
+    "...",
+    "( ",
+    " | ",
+    "?",
+    "*",
+    "+",
+    "{2}",
+    "{2,}",
+    "{2,3}",
+    "# ",
+    "[len=",
+    "[len>=",
+    "[len<=",
+    "[len>",
+    "[len<",
+    "bytes=",
+    "bytes^=",
+    "bytes*=",
+    "gap>=",
+    "gap<=",
+    "+-10%",
+    "+-100ms",
+    "flags=",
+    "flags*=",
+    "win",
+    "mss",
+    "retransmission",
+    "!retransmission",
+    "lost",
+    "coalesced",
+    "handshake",
+];
+
+#[test]
+fn every_part_of_the_grammar_matches_and_fails_somewhere() {
+    let mut cases = Vec::new();
+    for entry in std::fs::read_dir(CASES).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let matches = section(&text, "result").starts_with("match");
+        cases.push((section(&text, "pattern").to_owned(), matches));
+    }
+    let missing: Vec<_> = PARTS
+        .into_iter()
+        .flat_map(|part| [(part, true), (part, false)])
+        .filter(|(part, wanted)| {
+            let mut using = cases.iter().filter(|(pattern, _)| pattern.contains(part));
+            !using.any(|(_, matches)| matches == wanted)
+        })
+        .collect();
+    assert!(missing.is_empty(), "no case (part, matches): {missing:?}");
 }
 
 fn result(pattern: &Pattern, events: &[Event]) -> String {

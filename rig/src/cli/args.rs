@@ -24,10 +24,14 @@ pub enum Command {
     Validate(ValidateArgs),
     /// List the connections of a capture and how each ended
     Flows(FlowsArgs),
-    /// Check the connections of a capture against a pattern
+    /// Check the connections of a capture against a pattern, or against the checks of a file
     Check(CheckArgs),
     /// Put captures of the same traffic, taken at several places, together
     Merge(MergeArgs),
+    /// Propose a pattern for connections such as those of some captures
+    Learn(LearnArgs),
+    /// List the patterns that every pattern can name
+    Patterns(PatternsArgs),
     /// Remove what killed runs left on the engine
     Gc(GcArgs),
     /// Hold a host: runs inside a container, not by hand
@@ -89,7 +93,7 @@ pub struct FlowsArgs {
 /// Arguments of `rig check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// The capture, pcap or pcapng
+    /// The capture, pcap or pcapng, or the folder of a cell's evidence
     pub capture: PathBuf,
     /// Which flows: `A -> B`, each an address, a name from the capture, a port, `address:port`, or
     /// `*`; several may be given
@@ -99,12 +103,25 @@ pub struct CheckArgs {
     /// docs/patterns.md
     #[arg(long, value_name = "PATTERN")]
     pub pattern: Option<String>,
+    /// A file with named patterns that `--pattern` uses; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    pub patterns: Vec<String>,
     /// The fates that are allowed, in Zeek's names: `SF`, or `SF,RSTO`
     #[arg(long, value_name = "FATES", value_delimiter = ',')]
     pub fate: Vec<String>,
     /// How many flows there must be: `1`, `2..`, `1..3`
     #[arg(long, value_name = "COUNT")]
     pub count: Option<String>,
+    /// Judge by the flow checks of this matrix file, or file of checks alone
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["flow", "pattern", "patterns", "fate", "count"]
+    )]
+    pub expect: Option<PathBuf>,
+    /// The cell of the matrix [default: the one whose evidence the capture is]
+    #[arg(long, value_name = "NAME", requires = "expect")]
+    pub cell: Option<String>,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -122,6 +139,31 @@ pub struct MergeArgs {
     /// Comment each packet that arrived with the time that it took
     #[arg(long)]
     pub delays: bool,
+}
+
+/// Arguments of `rig learn`.
+#[derive(Debug, clap::Args)]
+pub struct LearnArgs {
+    /// Captures of connections as they should be, pcap or pcapng
+    #[arg(required = true)]
+    pub captures: Vec<PathBuf>,
+    /// Which flows, as in `rig check`; several may be given
+    #[arg(long, value_name = "FLOW", default_value = "* -> *")]
+    pub flow: Vec<String>,
+    /// Ask for the lengths and bytes of data, the flags of resets and the number of repeats, where
+    /// they were always the same
+    #[arg(long)]
+    pub exact: bool,
+    /// Print a definition of this name
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// Arguments of `rig patterns`.
+#[derive(Debug, clap::Args)]
+pub struct PatternsArgs {
+    /// Only the patterns with one of these names: `reset-by`, `reset-by(initiator)`
+    pub names: Vec<String>,
 }
 
 /// Arguments of `rig gc`.

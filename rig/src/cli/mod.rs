@@ -11,8 +11,10 @@ mod agent;
 mod check;
 mod flows;
 mod gc;
+mod learn;
 mod list;
 mod merge;
+mod patterns;
 mod run;
 mod say;
 mod validate;
@@ -29,6 +31,8 @@ pub fn main(args: Args) -> Exit {
         Command::Flows(args) => flows::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Merge(args) => merge::main(&args),
+        Command::Learn(args) => learn::main(&args),
+        Command::Patterns(args) => patterns::main(&args),
         Command::Gc(args) => gc::main(&args),
         Command::Agent => agent::main(),
     }

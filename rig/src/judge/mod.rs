@@ -4,6 +4,7 @@
 //! captures: where one of them is not proven complete, or where it cannot be told which program
 //! opened a connection, the check is inconclusive whatever the packets seem to say.
 
+mod account;
 mod types;
 mod verdict;
 
@@ -17,6 +18,7 @@ mod sockets;
 mod finding;
 mod rules;
 
+pub use account::Account;
 pub(crate) use rules::{FlowNames, FlowRules};
 pub use select::node_of;
 pub use types::{

@@ -1,7 +1,7 @@
 //! What one flow must be.
 
 use crate::analysis::{ConnState, Event, EventKind, Flow, Sender};
-use crate::pattern::{NamedEvent, Pattern};
+use crate::pattern::{EventPattern, NamedEvent, Pattern};
 
 use super::types::Annotation;
 
@@ -15,7 +15,7 @@ pub(crate) struct FlowRules<'a> {
     /// What the whole flow is.
     pub(crate) pattern: Option<&'a Pattern>,
     /// Events that do not occur.
-    pub(crate) never: &'a [(Option<Sender>, EventKind)],
+    pub(crate) never: &'a [EventPattern],
 }
 
 /// How the two ends of a flow are called.
@@ -67,25 +67,20 @@ impl FlowRules<'_> {
     }
 
     fn check_never(&self, flow: &Flow, outcome: &mut Outcome) {
-        for &(sender, kind) in self.never {
-            let offends = |event: &&Event| {
-                event.kind == kind && sender.is_none_or(|sender| sender == event.sender)
-            };
-            let offenders: Vec<_> = flow.events.iter().filter(offends).collect();
-            let Some(first) = offenders.first() else {
+        for event in self.never {
+            let offends = |index: &usize| event.takes(&flow.events, *index);
+            let offenders: Vec<_> = (0..flow.events.len()).filter(offends).collect();
+            let Some(first) = offenders.first().map(|&index| flow.events[index].frame) else {
                 continue;
             };
-            let arrow = sender.map_or('-', Sender::arrow);
             let shown = match offenders.len() {
-                1 => format!("`{arrow} {kind}` came in frame {}", first.frame),
-                count => format!(
-                    "`{arrow} {kind}` came {count} times, first in frame {}",
-                    first.frame
-                ),
+                1 => format!("`{event}` came in frame {first}"),
+                count => format!("`{event}` came {count} times, first in frame {first}"),
             };
             outcome.problems.push(format!("{shown}, expected never"));
-            for offender in offenders.into_iter().take(MAX_OFFENDERS) {
-                let arrow = offender.sender.arrow();
+            for index in offenders.into_iter().take(MAX_OFFENDERS) {
+                let offender = &flow.events[index];
+                let (arrow, kind) = (offender.sender.arrow(), offender.kind);
                 outcome.note(offender.frame, format!("not expected: {arrow} {kind}"));
             }
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::agent::protocol::SocketRow;
-use crate::analysis::{ConnState, EventKind, Sender};
-use crate::pattern::Pattern;
+use crate::analysis::{ConnState, Sender};
+use crate::pattern::{EventPattern, Pattern};
 use crate::plan::{
     CheckKind, Copies, ExitCheck, FlowCheck, OutputCheck, SocketCheck, SocketPattern, Stream,
 };
@@ -22,7 +22,7 @@ fn a_flow_passes_with_comments_on_its_packets() {
         fate: vec![ConnState::SF],
         closed_by: Some(Sender::Responder),
         pattern: Some(Pattern::parse("> SYN < SYN-ACK ... < FIN > FIN").unwrap()),
-        never: vec![(None, EventKind::Rst)],
+        never: vec![EventPattern::parse("RST").unwrap()],
         ..from("alice")
     };
     let judgement = judge(&plan(vec![CheckKind::Flow(Box::new(check))]), &evidence());
@@ -68,10 +68,9 @@ fn a_flow_fails_with_what_was_expected_and_what_came() {
         fate: vec![ConnState::SF, ConnState::S1],
         closed_by: Some(Sender::Responder),
         pattern: Some(Pattern::parse("> SYN < SYN-ACK ... < FIN > FIN").unwrap()),
-        never: vec![
-            (None, EventKind::Rst),
-            (Some(Sender::Responder), EventKind::Data),
-        ],
+        never: ["- RST", "< DATA", "> DATA[retransmission]"]
+            .map(|event| EventPattern::parse(event).unwrap())
+            .into(),
         ..from("alice")
     };
     let report = judge_flow(check, &evidence);

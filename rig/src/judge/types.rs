@@ -55,7 +55,7 @@ pub struct Evidence {
 }
 
 /// What a host's agent reported.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostEvidence {
     /// Proof of completeness of each interface; empty when the agent could not be asked.
     pub interfaces: Vec<InterfaceProof>,
@@ -75,7 +75,7 @@ pub struct NodeEvidence {
 }
 
 /// One life of a node's program.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Visit {
     /// When it was started.
     pub started: Timestamp,
@@ -84,7 +84,7 @@ pub struct Visit {
 }
 
 /// How a program ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VisitEnd {
     /// When the end was seen.
     pub at: Timestamp,

@@ -5,6 +5,7 @@ use crate::analysis::Event;
 use super::error::PatternError;
 use super::explain;
 use super::item::{Item, Test};
+use super::library::{Definition, Library};
 use super::matcher::{self, Outcome};
 use super::outcome::{Match, Mismatch, NamedEvent};
 use super::parse;
@@ -24,7 +25,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Reads a pattern, in which the names of [`Library::builtin`] may stand.
     ///
     /// Text, nesting, bounds and the size of the compiled pattern are limited; what goes beyond is
     /// an error like any other.
@@ -37,14 +38,31 @@ impl Pattern {
     /// assert_eq!(error.hint.as_deref(), Some("did you mean `SYN-ACK`?"));
     /// ```
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        let (tree, items) = parse::parse(text)?;
-        let program = Program::compile(&tree, &items, text.len())?;
+        Self::parse_with(text, Library::builtin())
+    }
+
+    /// Reads a pattern whose names are those of `library`.
+    pub fn parse_with(text: &str, library: &Library) -> Result<Self, PatternError> {
+        let parsed = parse::parse(text, library)?;
+        let program = Program::compile(&parsed.tree, &parsed.items, 0..text.len())?;
         Ok(Self {
             source: text.to_owned(),
-            items,
+            items: parsed.items,
             program,
             #[cfg(test)]
-            tree,
+            tree: parsed.tree,
+        })
+    }
+
+    /// A named pattern of `library`.
+    pub(super) fn of(definition: &Definition) -> Result<Self, PatternError> {
+        let (tree, items) = (&definition.tree, &definition.items);
+        Ok(Self {
+            source: definition.body.clone(),
+            items: items.clone(),
+            program: Program::compile(tree, items, 0..definition.body.len())?,
+            #[cfg(test)]
+            tree: tree.clone(),
         })
     }
 

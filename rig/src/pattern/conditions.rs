@@ -385,11 +385,12 @@ fn escape(cursor: &mut Cursor<'_>, start: usize) -> Result<u8, PatternError> {
 #[cfg(test)]
 mod tests {
     use super::super::Pattern;
+    use super::super::testing::assert_errors;
     use super::*;
 
     #[test]
     fn errors_point_at_the_fault() {
-        for (text, at, len, message, hint) in [
+        assert_errors(&[
             (
                 "> DATA[lenn=1]",
                 7,
@@ -441,20 +442,7 @@ mod tests {
             ("> DATA[bytes=\"\"]", 13, 2, "at least one byte", ""),
             ("> DATA[bytes=\"\\xé\"]", 14, 2, "not known", "\\x"),
             ("> DATA[!len=1]", 8, 3, "`!` does not go with `len`", "lost"),
-        ] {
-            let error = Pattern::parse(text).unwrap_err();
-            assert_eq!(
-                (error.offset_bytes, error.len_bytes),
-                (at, len),
-                "{text}: {error}"
-            );
-            assert!(error.message.contains(message), "{text}: {error}");
-            assert!(
-                error.hint.as_deref().unwrap_or("").contains(hint),
-                "{text}: {:?}",
-                error.hint
-            );
-        }
+        ]);
     }
 
     #[test]

@@ -14,6 +14,11 @@ impl<'a> Cursor<'a> {
         Self { text, at: 0 }
     }
 
+    /// Reads on from `at`, which is a character boundary.
+    pub(super) fn starting_at(text: &'a str, at: usize) -> Self {
+        Self { text, at }
+    }
+
     /// Offset of the next character.
     pub(super) fn at(&self) -> usize {
         self.at

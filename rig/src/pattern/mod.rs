@@ -11,6 +11,10 @@
 //! steps for each event, whatever the pattern. Where a flow does not match, [`Mismatch`] says how
 //! far it came, what was expected there, what came, and shows both side by side. The grammar is
 //! explained in docs/patterns.md.
+//!
+//! Patterns have names where a [`Library`] gives them one; a [`PatternFile`] defines some, and so
+//! does the file beside this one, library.pattern. A name is replaced by what it stands for while
+//! a text is read, so that the later stages know of none.
 
 mod compiled;
 mod error;
@@ -18,9 +22,17 @@ mod outcome;
 
 mod item;
 
+mod event;
+
 mod conditions;
 mod cursor;
 mod parse;
+mod quantifier;
+mod reference;
+
+mod definitions;
+mod file;
+mod library;
 
 mod matcher;
 mod program;
@@ -29,10 +41,16 @@ mod trace;
 mod explain;
 mod ladder;
 
+mod learn;
+
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use compiled::Pattern;
 pub use error::PatternError;
+pub use event::EventPattern;
+pub use file::{MAX_PATTERN_FILE_BYTES, NamedPattern, PatternFile};
+pub use learn::{LearnError, Learner, propose};
+pub use library::{DefinitionError, LIBRARY_TEXT, Library, MAX_DEFINITIONS};
 pub use outcome::{Match, Mismatch, NamedEvent};
 pub use parse::MAX_PATTERN_BYTES;

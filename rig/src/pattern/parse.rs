@@ -7,6 +7,8 @@ use super::conditions;
 use super::cursor::Cursor;
 use super::error::{PatternError, near_name, quoted};
 use super::item::{EventTest, Item, Test};
+use super::library::Library;
+use super::reference::Reference;
 
 /// The longest pattern text, in bytes.
 pub const MAX_PATTERN_BYTES: usize = 16 * 1024;
@@ -29,53 +31,152 @@ pub(super) enum Tree {
     },
 }
 
-/// Reads a whole pattern.
-pub(super) fn parse(text: &str) -> Result<(Tree, Vec<Item>), PatternError> {
-    if text.len() > MAX_PATTERN_BYTES {
-        let start = (0..=MAX_PATTERN_BYTES)
-            .rev()
-            .find(|&at| text.is_char_boundary(at))
-            .unwrap_or_default();
-        return Err(PatternError::new(
-            format!(
-                "the pattern is {} bytes long, at most {MAX_PATTERN_BYTES} are allowed",
-                text.len()
-            ),
-            start,
-            text.len() - start,
-        ));
-    }
-    let mut parser = Parser {
-        cursor: Cursor::new(text),
-        items: Vec::new(),
-    };
-    let tree = parser.sequence(0)?;
-    match parser.cursor.peek() {
-        None => Ok((tree, parser.items)),
-        Some('|') => Err(parser
-            .cursor
-            .error_here("alternatives stand in a group")
-            .hint("put parentheses around them: `( > FIN | > RST )`")),
-        Some(_) => Err(parser.cursor.error_here("this `)` closes no group")),
-    }
+/// What a text says.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) tree: Tree,
+    pub(super) items: Vec<Item>,
+    /// How deep its groups nest, those of the patterns it names included.
+    pub(super) depth: usize,
 }
 
-struct Parser<'a> {
-    cursor: Cursor<'a>,
-    items: Vec<Item>,
+/// Reads a whole pattern. Names stand for the patterns of `library`.
+pub(super) fn parse(text: &str, library: &Library) -> Result<Parsed, PatternError> {
+    check_length(text, text.len(), 0)?;
+    let mut parser = Parser::new(Cursor::new(text), Some(library));
+    let tree = parser.only_pattern()?;
+    Ok(parser.finish(tree))
+}
+
+/// Reads one event, whose direction may be left out for either.
+pub(super) fn parse_event(text: &str) -> Result<Item, PatternError> {
+    check_length(text, text.len(), 0)?;
+    let none = Library::default();
+    let mut parser = Parser::new(Cursor::new(text), Some(&none));
+    parser.cursor.skip_space();
+    let start = parser.cursor.at();
+    let named = !parser.cursor.clone().take_name().is_empty();
+    match parser.cursor.peek() {
+        Some('(' | '.' | '…') => {}
+        _ if named => {
+            parser.event(start, None)?;
+        }
+        _ => {
+            parser.item(0)?;
+        }
+    }
+    parser.cursor.skip_space();
+    let one_event = parser.items.len() == 1 && parser.items[0].event_test().is_some();
+    if !one_event || parser.cursor.peek().is_some() {
+        let at = if one_event { parser.cursor.at() } else { start };
+        return Err(PatternError::new(
+            "one event is expected here, and nothing else",
+            at,
+            text.len() - at,
+        )
+        .hint("write `RST`, `> RST` or `- DATA[retransmission]`; several stand in a list"));
+    }
+    Ok(parser.items.remove(0))
+}
+
+/// Refuses a text of more than [`MAX_PATTERN_BYTES`]; it begins at `at` of `text`.
+pub(super) fn check_length(text: &str, end: usize, at: usize) -> Result<(), PatternError> {
+    let length = end - at;
+    if length <= MAX_PATTERN_BYTES {
+        return Ok(());
+    }
+    let start = (at..=at + MAX_PATTERN_BYTES)
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(at);
+    Err(PatternError::new(
+        format!("the pattern is {length} bytes long, at most {MAX_PATTERN_BYTES} are allowed"),
+        start,
+        end - start,
+    ))
+}
+
+/// Reads items from a text.
+pub(super) struct Parser<'a> {
+    pub(super) cursor: Cursor<'a>,
+    pub(super) items: Vec<Item>,
+    /// What names stand for; without it they are only noted.
+    pub(super) library: Option<&'a Library>,
+    /// The names so far.
+    pub(super) references: Vec<Reference>,
+    /// The deepest nesting so far.
+    pub(super) deepest: usize,
+    /// Where the last item ends.
+    pub(super) items_end: usize,
+}
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(cursor: Cursor<'a>, library: Option<&'a Library>) -> Self {
+        Self {
+            cursor,
+            items: Vec::new(),
+            library,
+            references: Vec::new(),
+            deepest: 0,
+            items_end: 0,
+        }
+    }
+
+    /// What was read.
+    pub(super) fn finish(self, tree: Tree) -> Parsed {
+        Parsed {
+            tree,
+            items: self.items,
+            depth: self.deepest,
+        }
+    }
+
+    /// Reads a text that is a pattern and has no definitions.
+    pub(super) fn only_pattern(&mut self) -> Result<Tree, PatternError> {
+        self.cursor.skip_space();
+        self.no_definition()?;
+        let tree = self.sequence(0)?;
+        self.no_definition()?;
+        self.at_end()?;
+        Ok(tree)
+    }
+
+    fn no_definition(&self) -> Result<(), PatternError> {
+        let Some(head) = self.definition_ahead() else {
+            return Ok(());
+        };
+        let message = format!("{} is defined within a pattern", quoted(&head.name));
+        Err(PatternError::new(message, head.at, head.len)
+            .hint("definitions stand in pattern files and under `patterns:` of matrix files"))
+    }
+
+    /// An error unless the text ends here.
+    pub(super) fn at_end(&self) -> Result<(), PatternError> {
+        match self.cursor.peek() {
+            None => Ok(()),
+            Some('|') => Err(self
+                .cursor
+                .error_here("alternatives stand in a group")
+                .hint("put parentheses around them: `( > FIN | > RST )`")),
+            Some(_) => Err(self.cursor.error_here("this `)` closes no group")),
+        }
+    }
 }
 
 impl Parser<'_> {
-    /// Items up to `|`, `)` or the end; at least one.
-    fn sequence(&mut self, depth: usize) -> Result<Tree, PatternError> {
+    /// Items up to `|`, `)`, the head of a definition or the end; at least one.
+    pub(super) fn sequence(&mut self, depth: usize) -> Result<Tree, PatternError> {
         let mut parts = Vec::new();
         loop {
             self.cursor.skip_space();
-            if matches!(self.cursor.peek(), None | Some('|' | ')')) {
+            if matches!(self.cursor.peek(), None | Some('|' | ')'))
+                || (depth == 0 && self.definition_ahead().is_some())
+            {
                 break;
             }
             let part = self.item(depth)?;
             parts.push(self.quantified(part)?);
+            self.items_end = self.cursor.at();
         }
         match parts.len() {
             0 if depth == 0 && self.cursor.peek().is_none() => {
@@ -107,10 +208,16 @@ impl Parser<'_> {
             Some('>') => Some(Sender::Initiator),
             Some('<') => Some(Sender::Responder),
             Some('-') => None,
+            Some('a'..='z') => return self.reference(depth),
             _ => return Err(self.not_an_item()),
         };
         self.cursor.bump();
         self.cursor.skip_space();
+        self.event(start, sender)
+    }
+
+    /// The name and conditions of an event that began at `start`.
+    fn event(&mut self, start: usize, sender: Option<Sender>) -> Result<Tree, PatternError> {
         let kind = self.event_name()?;
         let conditions = conditions::parse(&mut self.cursor, kind)?;
         let text = squeezed(self.cursor.since(start));
@@ -124,7 +231,7 @@ impl Parser<'_> {
         ))
     }
 
-    fn push(&mut self, test: Test, written: &str) -> Tree {
+    pub(super) fn push(&mut self, test: Test, written: &str) -> Tree {
         self.items.push(Item {
             test,
             text: written.to_owned(),
@@ -140,6 +247,7 @@ impl Parser<'_> {
                 format!("groups nest more than {MAX_DEPTH} deep here"),
             ));
         }
+        self.deepest = self.deepest.max(depth);
         let mut choices = Vec::new();
         loop {
             choices.push(self.sequence(depth)?);
@@ -183,9 +291,7 @@ impl Parser<'_> {
         let error = self
             .cursor
             .error_since(start, format!("{} is not an event", quoted(name)));
-        let names: Vec<_> = KINDS.iter().map(|kind| kind.name()).chain([ANY]).collect();
-        let upper = name.to_uppercase().replace('_', "-");
-        Err(match near_name(&upper, &names) {
+        Err(match near_event(name) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error.hint(names_hint()),
         })
@@ -218,93 +324,6 @@ impl Parser<'_> {
             _ => error,
         }
     }
-
-    /// The quantifier after `body`, if one follows.
-    fn quantified(&mut self, body: Tree) -> Result<Tree, PatternError> {
-        self.cursor.skip_space();
-        let start = self.cursor.at();
-        let (min, max) = match self.cursor.peek() {
-            Some('?') => (0, Some(1)),
-            Some('*') => (0, None),
-            Some('+') => (1, None),
-            Some('{') => self.counts()?,
-            _ => return Ok(body),
-        };
-        if self.cursor.at() == start {
-            self.cursor.bump();
-        }
-        self.cursor.skip_space();
-        if matches!(self.cursor.peek(), Some('?' | '*' | '+' | '{')) {
-            return Err(self
-                .cursor
-                .error_here("an item has one quantifier")
-                .hint("put parentheses around the item and its first quantifier"));
-        }
-        Ok(Tree::Repeat {
-            body: Box::new(body),
-            min,
-            max,
-        })
-    }
-
-    /// `{n}`, `{n,}` or `{n,m}`.
-    fn counts(&mut self) -> Result<(u32, Option<u32>), PatternError> {
-        let start = self.cursor.at();
-        self.cursor.eat("{");
-        let min = self.count()?;
-        let max = if self.cursor.eat(",") {
-            self.cursor.skip_space();
-            match self.cursor.peek() {
-                Some('}') => None,
-                _ => Some(self.count()?),
-            }
-        } else {
-            Some(min)
-        };
-        if !self.cursor.eat("}") {
-            let found = self.cursor.next_shown();
-            return Err(self
-                .cursor
-                .error_here(format!("`}}` was expected, not {found}"))
-                .hint("a quantifier is `{n}`, `{n,}` or `{n,m}`"));
-        }
-        match max {
-            Some(max) if max < min => Err(self.cursor.error_since(
-                start,
-                format!("no number is at least {min} and at most {max}"),
-            )),
-            Some(0) => Err(self
-                .cursor
-                .error_since(start, "an item that must not occur is left out")),
-            _ => Ok((min, max)),
-        }
-    }
-
-    fn count(&mut self) -> Result<u32, PatternError> {
-        self.cursor.skip_space();
-        let start = self.cursor.at();
-        let digits = self.cursor.take_while(|c| c.is_ascii_digit());
-        if digits.is_empty() {
-            let found = self.cursor.next_shown();
-            return Err(self
-                .cursor
-                .error_here(format!("a number was expected, not {found}"))
-                .hint("a quantifier is `{n}`, `{n,}` or `{n,m}`"));
-        }
-        let count = digits.parse().ok().filter(|&count| count <= MAX_COUNT);
-        let error = || {
-            self.cursor.error_since(
-                start,
-                format!(
-                    "{} is too many, at most {MAX_COUNT} are allowed",
-                    quoted(digits)
-                ),
-            )
-        };
-        let count = count.ok_or_else(error)?;
-        self.cursor.skip_space();
-        Ok(count)
-    }
 }
 
 /// The name that stands for every kind of event.
@@ -320,13 +339,23 @@ const KINDS: [EventKind; 6] = [
     EventKind::Rst,
 ];
 
+/// The name of the event that `name` was probably meant to be, in any case of letters.
+pub(super) fn near_event(name: &str) -> Option<&'static str> {
+    let names: Vec<_> = KINDS.iter().map(|kind| kind.name()).chain([ANY]).collect();
+    near_name(&as_event(name), &names)
+}
+
+fn as_event(name: &str) -> String {
+    name.to_uppercase().replace('_', "-")
+}
+
 fn names_hint() -> String {
     let names: Vec<_> = KINDS.iter().map(|kind| kind.name()).collect();
     format!("events are {} and {ANY}", names.join(", "))
 }
 
 /// `text` safe to print, with each run of white space and comments as one space.
-fn squeezed(text: &str) -> String {
+pub(super) fn squeezed(text: &str) -> String {
     let mut cursor = Cursor::new(text);
     let mut out = String::with_capacity(text.len());
     while let Some(c) = cursor.bump() {
@@ -359,6 +388,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Pattern;
+    use super::super::testing::assert_errors;
     use super::*;
 
     fn error(text: &str) -> PatternError {
@@ -377,6 +407,8 @@ mod tests {
             "> DATA[bytes=\"a \\\"b\\\" # ] \\x00\\n\"]",
             "- ANY[!lost, retransmission, coalesced]",
             "> SYN[mss=1460, win>1000, flags*=SYN, gap=200ms+-25%]",
+            "handshake...orderly-close-by( responder )",
+            "handshake ( reset-by(initiator)? | unanswered-syn ){2} # names",
         ] {
             let parsed = Pattern::parse(text);
             assert!(parsed.is_ok(), "{text}: {parsed:?}");
@@ -385,7 +417,7 @@ mod tests {
 
     #[test]
     fn errors_point_at_the_fault() {
-        for (text, at, len, message, hint) in [
+        assert_errors(&[
             ("", 0, 0, "the pattern is empty", "write `...`"),
             (
                 "> FINN",
@@ -409,6 +441,30 @@ mod tests {
                 "events are SYN,",
             ),
             ("SYN", 0, 3, "`SYN` has no direction", "write `> SYN`"),
+            (
+                "handshak ...",
+                0,
+                8,
+                "there is no pattern `handshak`",
+                "did you mean `handshake`?",
+            ),
+            (
+                "> SYN reset-by(client)",
+                6,
+                16,
+                "there is no pattern `reset-by(client)`",
+                "write `reset-by(initiator)` or",
+            ),
+            ("syn", 0, 3, "there is no pattern `syn`", "`> SYN`"),
+            (
+                "handshake( > FIN )",
+                9,
+                1,
+                "argument of `handshake`",
+                "`handshake (` with a space",
+            ),
+            ("handShake", 0, 9, "not a name of a pattern", "lower-case"),
+            ("a = > SYN", 0, 1, "defined within a pattern", "files"),
             (
                 "-> SYN",
                 1,
@@ -452,20 +508,7 @@ mod tests {
             ("> DATA{99999999999999}", 7, 14, "at most 1000", ""),
             ("> DATA{x}", 7, 1, "a number was expected", "`{n}`"),
             ("> SYN \u{1b}", 6, 1, "`\\u{1b}`", ""),
-        ] {
-            let error = error(text);
-            assert_eq!(
-                (error.offset_bytes, error.len_bytes),
-                (at, len),
-                "{text}: {error}"
-            );
-            assert!(error.message.contains(message), "{text}: {error}");
-            assert!(
-                error.hint.as_deref().unwrap_or("").contains(hint),
-                "{text}: {:?}",
-                error.hint
-            );
-        }
+        ]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! From a tree to a program: an NFA whose states are instructions.
 
+use std::ops::Range;
+
 use crate::analysis::{Event, EventKind, Sender};
 
 use super::error::PatternError;
@@ -31,19 +33,19 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Compiles a tree; `source_len` is the length of the text, for the error.
+    /// Compiles a tree; `text` is the range of its text, for the error.
     pub(super) fn compile(
         tree: &Tree,
         items: &[Item],
-        source_len: usize,
+        text: Range<usize>,
     ) -> Result<Self, PatternError> {
         // Counted before anything is laid out: `((…{1000}){1000}){1000}` must cost nothing.
         let size = size(tree, items).saturating_add(1);
         if size > MAX_INSTRUCTIONS as u64 {
             return Err(PatternError::new(
                 format!("the pattern is too large: {size} steps when its repetitions are written out, at most {MAX_INSTRUCTIONS} are allowed"),
-                0,
-                source_len,
+                text.start,
+                text.len(),
             )
             .hint("use `*`, `+` or `{n,}` in place of large numbers"));
         }

@@ -1,7 +1,25 @@
-//! Events in a compact notation, for the unit tests of this stage and of the judge.
+//! What the unit tests of this stage share: events in a compact notation (the judge's tests use it
+//! too), and tables of errors.
 
+use super::Pattern;
 use crate::analysis::{Event, EventKind, Sender, TcpFlags};
 use crate::units::Timestamp;
+
+/// A pattern that cannot be read: its text, offset and length of what is wrong, and parts of the
+/// message and of the hint.
+pub(super) type ErrorCase = (&'static str, usize, usize, &'static str, &'static str);
+
+/// Each text is refused where and as its case says.
+pub(super) fn assert_errors(cases: &[ErrorCase]) {
+    for &(text, at, len, message, hint) in cases {
+        let error = Pattern::parse(text).unwrap_err();
+        let place = (error.offset_bytes, error.len_bytes);
+        assert_eq!(place, (at, len), "{text}: {error}");
+        assert!(error.message.contains(message), "{text}: {error}");
+        let told = error.hint.unwrap_or_default();
+        assert!(told.contains(hint), "{text}: {told}");
+    }
+}
 
 /// One event a line, `> DATA 13`, each a millisecond after the one before and in a frame of its
 /// own; a trailing `again` makes it a retransmission.

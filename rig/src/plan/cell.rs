@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use super::Subnet;
 use crate::matrix::Cell;
+use crate::pattern::Pattern;
 use crate::spec::{Field, FromText, Hole, Located, Place, Problem, Spec, Template, When, hint_for};
 use crate::units::{HostName, NetworkName, NodeName};
 
@@ -184,6 +185,14 @@ impl<'a> Placement<'a> {
         viewer: Option<&NodeName>,
     ) -> Result<T, Problem> {
         field.resolve(|hole| self.fill(hole, viewer, None))
+    }
+
+    /// A pattern, in which the names of the file may stand.
+    pub(super) fn resolve_pattern(&self, field: &Field<Pattern>) -> Result<Pattern, Problem> {
+        let fill = |hole: &Located<Hole>| self.fill(hole, None, None);
+        field.resolve_with(fill, |text| {
+            Ok(Pattern::parse_with(text, &self.spec.patterns)?)
+        })
     }
 
     /// A text with its holes filled, as `viewer` sees it.

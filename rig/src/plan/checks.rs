@@ -5,7 +5,7 @@ use super::{
     Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, OutputCheck, SocketCheck, Step,
     Stream,
 };
-use crate::analysis::{EventKind, Sender};
+use crate::analysis::Sender;
 use crate::spec::{
     CheckSpec, CheckSpecKind, ClosedBy, ExitSpec, Field, FlowCheckSpec, FlowEnds, FromText,
     Problem, closing_side,
@@ -131,16 +131,14 @@ fn flow_check(
             ClosedBy::Node(node) => closing_side(&node, &ends, field.place())?,
         }),
     };
-    let never = all(placement, &check.never)?;
+    let pattern = check.pattern.as_ref();
+    let pattern = pattern.map(|field| placement.resolve_pattern(field));
     Ok(Some(CheckKind::Flow(Box::new(FlowCheck {
         count: one(placement, check.count.as_ref())?,
         fate: all(placement, &check.fate)?,
         closed_by,
-        pattern: one(placement, check.pattern.as_ref())?,
-        never: never
-            .iter()
-            .map(|event| (event.sender, event.kind))
-            .collect(),
+        pattern: pattern.transpose()?,
+        never: all(placement, &check.never)?,
         flows: FlowSelector {
             nth: one(placement, check.nth.as_ref())?,
             initiator: ends.initiator,
@@ -191,12 +189,7 @@ fn describe_flow(check: &FlowCheck) -> String {
     }));
     words.extend(check.pattern.as_ref().map(|_| "pattern".to_owned()));
     if !check.never.is_empty() {
-        let event = |(sender, kind): &(Option<Sender>, EventKind)| match sender {
-            Some(sender) => format!("{} {kind}", sender.arrow()),
-            None => kind.to_string(),
-        };
-        let events: Vec<String> = check.never.iter().map(event).collect();
-        words.push(format!("never {}", events.join(", ")));
+        words.push(format!("never {}", list(&check.never, ", ")));
     }
     words.join(" ")
 }

@@ -14,4 +14,4 @@ pub use types::{
     Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, HostPlan, Input, InterfacePlan,
     NetworkPlan, NodePlan, OutputCheck, Plan, Ready, SocketCheck, Step, Subnet,
 };
-pub use validate::{images_used, validate};
+pub use validate::{images_used, sketch, validate};

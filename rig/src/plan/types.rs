@@ -5,8 +5,8 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::analysis::{ConnState, EventKind, Sender};
-use crate::pattern::Pattern;
+use crate::analysis::{ConnState, Sender};
+use crate::pattern::{EventPattern, Pattern};
 use crate::spec::{Copies, FlowEnd, Place, SocketPattern, Stream};
 use crate::units::{HostName, ImageName, MarkName, NetworkName, NodeName, Signal};
 
@@ -253,8 +253,8 @@ pub struct FlowCheck {
     pub closed_by: Option<Sender>,
     /// What the whole flow must be.
     pub pattern: Option<Pattern>,
-    /// Events that must not occur, from either side or from one.
-    pub never: Vec<(Option<Sender>, EventKind)>,
+    /// Events that must not occur.
+    pub never: Vec<EventPattern>,
 }
 
 /// Which flows a check is about.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use indexmap::IndexMap;
 
-use super::{Subnet, networks_needed, plan};
+use super::{Plan, Subnet, networks_needed, plan};
 use crate::matrix::{Cell, Matrix, expand};
 use crate::spec::{Diagnostics, Place, Problem, Spec};
 use crate::units::ImageName;
@@ -13,13 +13,21 @@ use crate::units::ImageName;
 /// The most different mistakes after which no more cells are planned.
 const MAX_PROBLEMS: usize = 1000;
 
+/// A cell planned with made-up subnets.
+///
+/// # Errors
+/// What the file says and cannot be meant in this cell.
+pub fn sketch(spec: &Spec, cell: &Cell) -> Result<Plan, Diagnostics> {
+    let subnets = made_up_subnets(networks_needed(spec, cell));
+    plan(spec, cell, &subnets)
+}
+
 /// The images that the nodes of a cell run from.
 ///
 /// # Errors
 /// What the file says and cannot be meant in this cell.
 pub fn images_used(spec: &Spec, cell: &Cell) -> Result<BTreeSet<ImageName>, Diagnostics> {
-    let subnets = made_up_subnets(networks_needed(spec, cell));
-    let plan = plan(spec, cell, &subnets)?;
+    let plan = sketch(spec, cell)?;
     Ok(plan.nodes.into_iter().map(|node| node.image).collect())
 }
 
@@ -31,8 +39,7 @@ pub fn validate(spec: &Spec) -> Result<Matrix, Diagnostics> {
     let matrix = expand(spec)?;
     let mut found: IndexMap<(Option<Place>, String), (Problem, &str, usize)> = IndexMap::new();
     for cell in &matrix.cells {
-        let subnets = made_up_subnets(networks_needed(spec, cell));
-        let Err(diagnostics) = plan(spec, cell, &subnets) else {
+        let Err(diagnostics) = sketch(spec, cell) else {
             continue;
         };
         for problem in diagnostics.problems() {

@@ -12,7 +12,7 @@ use crate::agent::protocol::SocketRow;
 use crate::analysis::{Analyzer, Flow, Options};
 use crate::backend::BackendError;
 use crate::judge::{
-    Annotation, CheckReport, Evidence, HostEvidence, Judgement, Verdict, judge, node_of,
+    Account, Annotation, CheckReport, Evidence, HostEvidence, Judgement, Verdict, judge, node_of,
 };
 use crate::pcapng::{HostCapture, MergeNotes, Merged};
 use crate::plan::Plan;
@@ -76,6 +76,10 @@ pub(super) fn settle(gathered: Gathered) -> Result<Judgement, BackendError> {
         nodes: observed.nodes,
         marks: observed.marks,
     };
+    write_account(
+        &folder.join(Account::FILE),
+        &Account::of(&plan.cell, judged, &evidence),
+    )?;
     let judgement = if judged {
         judge(&plan, &evidence)
     } else {
@@ -217,6 +221,12 @@ fn write_sockets(
     marks: &BTreeMap<MarkName, BTreeMap<HostName, Vec<SocketRow>>>,
 ) -> Result<(), BackendError> {
     let json = serde_json::to_vec_pretty(marks)
+        .map_err(|error| BackendError::machine(format!("write {}: {error}", path.display())))?;
+    write(path, &json)
+}
+
+fn write_account(path: &Path, account: &Account) -> Result<(), BackendError> {
+    let json = serde_json::to_vec(account)
         .map_err(|error| BackendError::machine(format!("write {}: {error}", path.display())))?;
     write(path, &json)
 }

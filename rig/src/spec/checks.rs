@@ -114,7 +114,7 @@ impl Reader<'_> {
             r.field(node, "a node, `initiator` or `responder`")
         });
         let closed_by = closed_by.filter(|by| self.closer_is_an_end(by.as_ref(), ends.as_ref()));
-        let pattern = self.optional(fields, "pattern", |r, node| r.field(node, "a pattern"));
+        let pattern = self.optional(fields, "pattern", Self::pattern);
         let never = fields
             .get("never")
             .map(|node| self.fields_list(node, "an event"));

@@ -1,13 +1,14 @@
 //! From a file to a [`Spec`].
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::names::Names;
 use super::read::{Fields, Reader};
 use super::tree::{self, Node};
 use super::{Diagnostics, Problem, Source, Spec};
+use crate::pattern::Library;
 
 /// The largest matrix file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
@@ -19,14 +20,7 @@ const VERSION: &str = "1";
 /// # Errors
 /// Every mistake in the file, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Spec, Diagnostics> {
-    let name = path.display().to_string();
-    let text = read(path).map_err(|problem| {
-        let source = Arc::new(Source::new(&name, String::new()));
-        Diagnostics::new(source, vec![problem])
-    })?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let dir = dir.unwrap_or(Path::new("."));
-    parse(&name, dir, text)
+    parse_tree(Opened::open(path)?)
 }
 
 /// Reads the text of a matrix file that errors call `name`. Relative paths in it are joined to
@@ -35,28 +29,68 @@ pub fn load(path: &Path) -> Result<Spec, Diagnostics> {
 /// # Errors
 /// Every mistake in the text.
 pub fn parse(name: &str, dir: &Path, text: String) -> Result<Spec, Diagnostics> {
-    let source = Arc::new(Source::new(name, text));
-    let root =
-        tree::parse(&source).map_err(|problems| Diagnostics::new(Arc::clone(&source), problems))?;
-    let mut reader = Reader {
-        source: &source,
-        dir,
-        names: Names::collect(&root),
-        problems: Vec::new(),
-    };
-    let spec = reader.spec(&root, &source);
+    parse_tree(Opened::parse(name, dir, text)?)
+}
+
+/// A file whose text is a tree.
+pub(super) struct Opened {
+    pub(super) source: Arc<Source>,
+    dir: PathBuf,
+    pub(super) root: Node,
+}
+
+impl Opened {
+    /// Reads a file; `dir` is then its folder.
+    pub(super) fn open(path: &Path) -> Result<Self, Diagnostics> {
+        let name = path.display().to_string();
+        let text = read(path).map_err(|problem| {
+            let source = Arc::new(Source::new(&name, String::new()));
+            Diagnostics::new(source, vec![problem])
+        })?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        Self::parse(&name, dir.unwrap_or(Path::new(".")), text)
+    }
+
+    fn parse(name: &str, dir: &Path, text: String) -> Result<Self, Diagnostics> {
+        let source = Arc::new(Source::new(name, text));
+        let root = tree::parse(&source)
+            .map_err(|problems| Diagnostics::new(Arc::clone(&source), problems))?;
+        Ok(Self {
+            source,
+            dir: dir.to_owned(),
+            root,
+        })
+    }
+
+    /// A reader of the tree.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        Reader {
+            source: &self.source,
+            dir: &self.dir,
+            names: Names::collect(&self.root),
+            patterns: Library::builtin().clone(),
+            problems: Vec::new(),
+        }
+    }
+}
+
+/// Reads the tree of a matrix file.
+pub(super) fn parse_tree(opened: Opened) -> Result<Spec, Diagnostics> {
+    let mut reader = opened.reader();
+    let spec = reader.spec(&opened.root, &opened.source);
     let problems = reader.problems;
     match spec {
         Some(spec) if problems.is_empty() => Ok(spec),
-        _ => Err(Diagnostics::new(source, problems)),
+        _ => Err(Diagnostics::new(opened.source, problems)),
     }
 }
 
 /// The keys of a matrix file.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "version",
     "name",
     "timeouts",
+    "patterns",
     "images",
     "implementations",
     "networks",
@@ -78,6 +112,9 @@ impl Reader<'_> {
             let problem = Problem::at(key.place, "`links` are not supported yet");
             self.problem(problem.hint("hosts on one network talk directly"));
         }
+        if let Some(node) = fields.get("patterns") {
+            self.patterns(node);
+        }
         let name = self.required(fields, "name");
         let name = name.and_then(|node| self.word::<String>(node, "a name"));
         let images = self.required(fields, "images");
@@ -90,6 +127,7 @@ impl Reader<'_> {
         Some(Spec {
             source: Arc::clone(source),
             dir: self.dir.to_owned(),
+            patterns: self.patterns.clone(),
             timeouts: part("timeouts")
                 .map(|n| self.timeouts(n))
                 .unwrap_or_default(),
@@ -113,7 +151,7 @@ impl Reader<'_> {
         })
     }
 
-    fn version(&mut self, fields: Fields<'_>) {
+    pub(super) fn version(&mut self, fields: Fields<'_>) {
         let Some(node) = self.required(fields, "version") else {
             return;
         };

@@ -17,7 +17,9 @@ mod tree;
 
 mod axes;
 mod checks;
+mod expectations;
 mod names;
+mod patterns;
 mod read;
 mod steps;
 mod system;
@@ -25,6 +27,7 @@ mod system;
 pub use diagnostics::{Diagnostics, MAX_PROBLEMS_SHOWN, Problem, Style};
 pub(crate) use names::hint_for;
 
+pub use expectations::{Expectations, FlowExpectation, load_expectations};
 pub use load::{MAX_FILE_BYTES, load, parse};
 pub use place::{Located, Place};
 pub use source::Source;
@@ -33,7 +36,7 @@ pub use types::{
     ActionSpec, Axis, AxisValue, BaseImage, CargoBuild, CellRule, CheckSpec, CheckSpecKind,
     ClosedBy, Copies, DEFAULT_START_TIMEOUT, DEFAULT_STEP_TIMEOUT, DEFAULT_STOP_GRACE, ExitSpec,
     FlowCheckSpec, FlowEnd, FlowEnds, Host, Image, ImageBuild, ImageOrigin, Implementation,
-    LeaveSpec, MAX_HOSTS, MAX_NETWORKS, MAX_NODES, MAX_RENDERED_BYTES, MAX_STEPS, NeverEvent, Node,
-    ReadySpec, SocketPattern, Spec, StepSpec, Stream, Timeouts, When,
+    LeaveSpec, MAX_HOSTS, MAX_NETWORKS, MAX_NODES, MAX_RENDERED_BYTES, MAX_STEPS, Node, ReadySpec,
+    SocketPattern, Spec, StepSpec, Stream, Timeouts, When,
 };
 pub use words::{Fault, FromText, closing_side};

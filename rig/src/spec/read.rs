@@ -11,6 +11,7 @@ use super::words::{Fault, suggestion};
 use super::{
     Field, FromText, Hole, Located, MAX_PROBLEMS_SHOWN, Part, Place, Problem, Source, Template,
 };
+use crate::pattern::Library;
 use crate::units::{self, check_name};
 
 /// Reads a file's tree and collects what is wrong with it.
@@ -19,6 +20,8 @@ pub(super) struct Reader<'a> {
     /// Folder that relative paths begin at.
     pub(super) dir: &'a Path,
     pub(super) names: Names,
+    /// What the names in patterns stand for.
+    pub(super) patterns: Library,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -77,7 +80,7 @@ impl Reader<'_> {
         self.problem(Problem::at(node.place, message));
     }
 
-    fn fault(&mut self, node: &Node, fault: Fault) {
+    pub(super) fn fault(&mut self, node: &Node, fault: Fault) {
         let place = match (&fault.range, node.scalar()) {
             (Some(range), Some(scalar)) => {
                 scalar.place_in(self.source, node.place, range.start, range.len())
@@ -190,7 +193,7 @@ impl Reader<'_> {
         Some(Located::new(scalar.text.clone(), node.place))
     }
 
-    fn without_holes(&mut self, node: &Node, text: &str) -> Option<()> {
+    pub(super) fn without_holes(&mut self, node: &Node, text: &str) -> Option<()> {
         if text.contains("${") {
             self.problem(Problem::at(node.place, "`${…}` is not filled in here"));
             return None;
@@ -200,10 +203,21 @@ impl Reader<'_> {
 
     /// A value that is written as one text without holes.
     pub(super) fn word<T: FromText>(&mut self, node: &Node, wanted: &str) -> Option<Located<T>> {
+        let value = self.read_text(node, wanted, |_, text| T::from_text(text))?;
+        Some(Located::new(value, node.place))
+    }
+
+    /// The same, where it takes more than the text to read the value.
+    pub(super) fn read_text<T>(
+        &mut self,
+        node: &Node,
+        wanted: &str,
+        read: impl FnOnce(&Self, &str) -> Result<T, Fault>,
+    ) -> Option<T> {
         let scalar = self.scalar(node, wanted)?;
         self.without_holes(node, &scalar.text)?;
-        match T::from_text(&scalar.text) {
-            Ok(value) => Some(Located::new(value, node.place)),
+        match read(self, &scalar.text) {
+            Ok(value) => Some(value),
             Err(fault) => {
                 self.fault(node, fault);
                 None
@@ -213,11 +227,21 @@ impl Reader<'_> {
 
     /// A value that is written as one text, which may have holes.
     pub(super) fn field<T: FromText>(&mut self, node: &Node, wanted: &str) -> Option<Field<T>> {
+        self.field_with(node, wanted, |_, text| T::from_text(text))
+    }
+
+    /// The same, where it takes more than the text to read the value.
+    pub(super) fn field_with<T>(
+        &mut self,
+        node: &Node,
+        wanted: &str,
+        read: impl FnOnce(&Self, &str) -> Result<T, Fault>,
+    ) -> Option<Field<T>> {
         let template = self.template(node, wanted, Scope::Cell)?;
         let Some(text) = template.literal() else {
             return Some(Field::Template(template));
         };
-        match T::from_text(&text) {
+        match read(self, &text) {
             Ok(value) => Some(Field::Fixed(Located::new(value, node.place))),
             Err(fault) => {
                 self.fault(node, fault);

@@ -123,11 +123,25 @@ impl<T: FromText + Clone> Field<T> {
         &self,
         fill: impl FnMut(&Located<Hole>) -> Result<String, Problem>,
     ) -> Result<T, Problem> {
+        self.resolve_with(fill, T::from_text)
+    }
+}
+
+impl<T: Clone> Field<T> {
+    /// The same, where it takes more than the text to read the value.
+    ///
+    /// # Errors
+    /// A hole that cannot be filled, or a text that is no such value.
+    pub fn resolve_with(
+        &self,
+        fill: impl FnMut(&Located<Hole>) -> Result<String, Problem>,
+        read: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Result<T, Problem> {
         match self {
             Self::Fixed(located) => Ok(located.value.clone()),
             Self::Template(template) => {
                 let text = template.render(fill)?;
-                T::from_text(&text).map_err(|fault| {
+                read(&text).map_err(|fault| {
                     let whole = format!("{}, in `{text}`", fault.message);
                     Problem::at(template.place, whole).maybe_hint(fault.hint)
                 })

@@ -11,8 +11,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::{Field, Located, Place, Source, Template};
-use crate::analysis::{ConnState, EventKind, Sender};
-use crate::pattern::Pattern;
+use crate::analysis::{ConnState, Sender};
+use crate::pattern::{EventPattern, Library, Pattern};
 use crate::units::{HostName, ImageName, MarkName, NetworkName, NodeName, Signal};
 
 /// How long a step may take when neither it nor `timeouts` says otherwise.
@@ -44,6 +44,8 @@ pub struct Spec {
     pub name: String,
     /// Deadlines of steps that give none.
     pub timeouts: Timeouts,
+    /// The patterns that checks can name: those of the file, and those that come with `rig`.
+    pub patterns: Library,
     /// Images by name, in the order of the file, as are all maps here.
     pub images: IndexMap<ImageName, Image>,
     /// Implementations by name.
@@ -379,7 +381,7 @@ pub struct FlowCheckSpec {
     /// What the whole flow must be.
     pub pattern: Option<Field<Pattern>>,
     /// Events that must not occur.
-    pub never: Vec<Field<NeverEvent>>,
+    pub never: Vec<Field<EventPattern>>,
 }
 
 /// Both ends of a flow: `alice -> server:15102`.
@@ -416,15 +418,6 @@ pub enum ClosedBy {
     Side(Sender),
     /// The node at one of the ends.
     Node(NodeName),
-}
-
-/// An event that must not occur, from either side or from one: `RST`, `< RST`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NeverEvent {
-    /// Who must not send it; both without it.
-    pub sender: Option<Sender>,
-    /// The event.
-    pub kind: EventKind,
 }
 
 /// How a program must have ended.

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use crate::analysis::{ConnState, EventKind, Sender};
-use crate::pattern::Pattern;
+use crate::analysis::{ConnState, Sender};
+use crate::pattern::{EventPattern, PatternError};
 use crate::units::{HostName, MarkName, NameError, NodeName, Signal, check_name};
 
-use super::{ClosedBy, Copies, FlowEnd, FlowEnds, NeverEvent, Place, Problem};
+use super::{ClosedBy, Copies, FlowEnd, FlowEnds, Place, Problem};
 
 /// What is wrong with a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,16 @@ impl Fault {
 impl From<NameError> for Fault {
     fn from(error: NameError) -> Self {
         Self::new(error.to_string())
+    }
+}
+
+impl From<PatternError> for Fault {
+    fn from(error: PatternError) -> Self {
+        Self {
+            range: Some(error.offset_bytes..error.offset_bytes + error.len_bytes),
+            message: error.message,
+            hint: error.hint,
+        }
     }
 }
 
@@ -207,47 +217,10 @@ pub fn closing_side(node: &NodeName, ends: &FlowEnds, place: Place) -> Result<Se
     }
 }
 
-/// The events that a check may forbid.
-const EVENTS: [EventKind; 6] = [
-    EventKind::Syn,
-    EventKind::SynAck,
-    EventKind::Ack,
-    EventKind::Data,
-    EventKind::Fin,
-    EventKind::Rst,
-];
-
-impl FromText for NeverEvent {
-    /// `RST`, `> RST` or `< RST`.
+impl FromText for EventPattern {
+    /// `RST`, `> RST` or `- DATA[retransmission]`.
     fn from_text(text: &str) -> Result<Self, Fault> {
-        let text = text.trim();
-        let (sender, name) = if let Some(name) = text.strip_prefix('>') {
-            (Some(Sender::Initiator), name)
-        } else if let Some(name) = text.strip_prefix('<') {
-            (Some(Sender::Responder), name)
-        } else {
-            (None, text.strip_prefix("- ").unwrap_or(text))
-        };
-        let name = name.trim();
-        let Some(kind) = EVENTS.into_iter().find(|kind| kind.name() == name) else {
-            let names = EVENTS.map(EventKind::name);
-            let fault = Fault::new(format!("`{name}` is not an event"));
-            return Err(fault.hint(match suggestion(name, names) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => format!("events are {}", names.join(", ")),
-            }));
-        };
-        Ok(Self { sender, kind })
-    }
-}
-
-impl FromText for Pattern {
-    fn from_text(text: &str) -> Result<Self, Fault> {
-        Self::parse(text).map_err(|error| Fault {
-            message: error.message,
-            hint: error.hint,
-            range: Some(error.offset_bytes..error.offset_bytes + error.len_bytes),
-        })
+        Ok(Self::parse(text)?)
     }
 }
 
@@ -307,11 +280,9 @@ mod tests {
     }
 
     #[test]
-    fn forbidden_events() {
-        let event = NeverEvent::from_text("< RST").unwrap();
-        assert_eq!(event.sender, Some(Sender::Responder));
-        assert_eq!(NeverEvent::from_text("- FIN").unwrap().sender, None);
-        let fault = NeverEvent::from_text("RTS").unwrap_err();
+    fn faults_of_events_have_their_place() {
+        let fault = EventPattern::from_text("> RTS").unwrap_err();
+        assert_eq!(fault.range, Some(2..5));
         assert_eq!(fault.hint.as_deref(), Some("did you mean `RST`?"));
     }
 

@@ -2,28 +2,31 @@
 
 use std::fs::File;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::analysis::{Analyzer, Flow, Options};
-use crate::pcapng::Reader;
+use crate::pcapng::{Reader, Section};
 
 /// What was read of a capture.
 #[derive(Debug, Default)]
-pub(super) struct Capture {
+pub(in crate::cli) struct Capture {
     /// In order of their first packet, with events and payload.
-    pub(super) flows: Vec<Flow>,
+    pub(in crate::cli) flows: Vec<Flow>,
+    /// The cell that it is the evidence of, as its section's comment says.
+    pub(super) cell: Option<String>,
     /// Its name resolution block.
-    pub(super) names: Vec<(IpAddr, String)>,
+    pub(in crate::cli) names: Vec<(IpAddr, String)>,
     /// Where and why reading ended before the end of the file.
-    pub(super) stop: Option<String>,
+    pub(in crate::cli) stop: Option<String>,
 }
 
 impl Capture {
-    /// Reads a capture as far as it goes. Payload is kept only where it is asked about: without a
+    /// Reads a capture as far as it goes; a folder is one of a cell's evidence. Payload is kept only where it is asked about: without a
     /// pattern nobody looks at it.
-    pub(super) fn read(path: &Path, keep_payload: bool) -> Result<Self, String> {
-        let shown = path.display();
-        let file = File::open(path).map_err(|error| format!("open {shown}: {error}"))?;
+    pub(in crate::cli) fn read(path: &Path, keep_payload: bool) -> Result<Self, String> {
+        let file = capture_file(path);
+        let shown = file.display();
+        let file = File::open(&file).map_err(|error| format!("open {shown}: {error}"))?;
         let mut reader = Reader::new(file).map_err(|error| format!("{shown}: {error}"))?;
         let mut analyzer = Analyzer::new(Options {
             keep_events: true,
@@ -33,6 +36,7 @@ impl Capture {
         analyzer.read(&mut reader);
         Ok(Self {
             flows: analyzer.finish(),
+            cell: cell_of(reader.sections()),
             names: reader.names().to_vec(),
             stop: reader.stop().map(ToString::to_string),
         })
@@ -45,4 +49,18 @@ impl Capture {
             .find(|(known, _)| *known == address)
             .map(|(_, name)| name.as_str())
     }
+}
+
+/// The capture in a folder of evidence, or the file itself.
+pub(super) fn capture_file(path: &Path) -> PathBuf {
+    if path.is_dir() {
+        path.join("wire.pcapng")
+    } else {
+        path.to_owned()
+    }
+}
+
+fn cell_of(sections: &[Section]) -> Option<String> {
+    let mut lines = sections.iter().flat_map(|section| section.comment.lines());
+    lines.find_map(|line| Some(line.strip_prefix("cell ")?.to_owned()))
 }

@@ -13,7 +13,7 @@ const LEAST_LIKENESS: f64 = 0.6;
 
 /// Which flows are meant, by their ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Selector {
+pub(in crate::cli) struct Selector {
     /// As written.
     pub(super) text: String,
     initiator: End,
@@ -47,7 +47,7 @@ impl Selector {
         })
     }
 
-    pub(super) fn means(&self, flow: &Flow) -> bool {
+    pub(in crate::cli) fn means(&self, flow: &Flow) -> bool {
         self.initiator.means(flow.orig) && self.responder.means(flow.resp)
     }
 }

@@ -1,42 +1,33 @@
-//! `rig check`: holds the connections of a capture against fates, counts and a pattern.
+//! `rig check`: holds the connections of a capture against fates, counts and a pattern, or against
+//! the flow checks of a file.
 
 mod capture;
 mod ends;
+mod expect;
 mod outcome;
 mod request;
 
 use std::io::Write;
+use std::path::Path;
 
 use super::args::CheckArgs;
 use super::exit::Exit;
 use super::input::{show_diagnostics, show_error};
-use capture::Capture;
-use outcome::check;
+use crate::spec::Diagnostics;
+use outcome::{Outcome, check};
 use request::Request;
 
+pub(super) use capture::Capture;
+pub(super) use request::selectors;
+
 pub(super) fn main(args: &CheckArgs) -> Exit {
-    let request = match Request::read(args) {
-        Ok(request) => request,
-        Err(error) => return error.tell(),
-    };
-    let capture = match Capture::read(&args.capture, request.pattern.is_some()) {
-        Ok(capture) => capture,
-        Err(message) => {
-            show_error(&message);
-            return Exit::Input;
-        }
-    };
-    let selectors = match request.selectors(&capture.names) {
-        Ok(selectors) => selectors,
-        Err(diagnostics) => {
-            show_diagnostics(&diagnostics);
-            return Exit::Input;
-        }
+    let (capture, outcome) = match asked(args) {
+        Ok(asked) => asked,
+        Err(exit) => return exit,
     };
     if let Some(stop) = &capture.stop {
         show_error(&format!("{}: {stop}", args.capture.display()));
     }
-    let outcome = check(&request, &selectors, &capture);
     let mut stdout = std::io::stdout().lock();
     let written = if args.json {
         outcome.write_json(&mut stdout)
@@ -52,4 +43,32 @@ pub(super) fn main(args: &CheckArgs) -> Exit {
             Exit::Machine
         }
     }
+}
+
+/// The capture, and what comes of what it is asked. Errors are already told when it fails, with
+/// the exit code to end with.
+fn asked(args: &CheckArgs) -> Result<(Capture, Outcome), Exit> {
+    if let Some(file) = &args.expect {
+        return expect::judge(args, file);
+    }
+    let request = Request::read(args).map_err(|error| error.tell())?;
+    let capture = read(&args.capture, request.pattern.is_some())?;
+    let selectors = request
+        .selectors(&capture.names)
+        .map_err(|diagnostics| told(&diagnostics))?;
+    let outcome = check(&request, &selectors, &capture);
+    Ok((capture, outcome))
+}
+
+fn read(path: &Path, keep_payload: bool) -> Result<Capture, Exit> {
+    Capture::read(path, keep_payload).map_err(|message| {
+        show_error(&message);
+        Exit::Input
+    })
+}
+
+/// Tells what is wrong with the input.
+fn told(diagnostics: &Diagnostics) -> Exit {
+    show_diagnostics(diagnostics);
+    Exit::Input
 }

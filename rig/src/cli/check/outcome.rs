@@ -11,7 +11,7 @@ use super::capture::Capture;
 use super::ends::Selector;
 use super::request::Request;
 use crate::analysis::{ConnState, Flow, Proto, Sender};
-use crate::judge::{FlowNames, FlowRules, Verdict};
+use crate::judge::{CheckReport, FlowNames, FlowRules, Verdict};
 use crate::units::printable;
 
 /// How many connections a line names when none is found.
@@ -20,7 +20,7 @@ const MAX_FLOWS_SHOWN: usize = 5;
 const MAX_FRAMES_SHOWN: usize = 12;
 
 /// Everything that was found, in the order of the selectors and of the flows.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Outcome {
     lines: Vec<Line>,
 }
@@ -29,7 +29,14 @@ pub(super) struct Outcome {
 #[derive(Debug, Serialize)]
 struct Line {
     /// The selector as written.
-    flow: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<String>,
+    /// The check of a matrix file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<String>,
+    /// Where it stands in the file of checks, counted from 1.
+    #[serde(rename = "line", skip_serializing_if = "Option::is_none")]
+    stands_in: Option<u32>,
     verdict: Verdict,
     #[serde(flatten)]
     connection: Option<Connection>,
@@ -75,27 +82,26 @@ pub(super) fn check(request: &Request, selectors: &[Selector], capture: &Capture
         if !request.count.allow(flows.len() as u64) {
             lines.push(wrong_count(request, selector, flows.len(), capture));
         }
-        let judged = flows
-            .into_iter()
+        let chosen = match request.nth {
+            None => &flows[..],
+            Some(nth) => flows.get(nth - 1..nth).unwrap_or_default(),
+        };
+        let judged = chosen
+            .iter()
             .map(|flow| judge(request, selector, flow, capture));
         lines.extend(judged);
     }
-    // What was not read might have changed any result: further packets of a connection, further
-    // connections.
-    if capture.stop.is_some() {
-        for line in &mut lines {
-            line.verdict = Verdict::Inconclusive;
-        }
-    }
-    Outcome { lines }
+    let mut outcome = Outcome { lines };
+    outcome.doubt_if_cut(capture);
+    outcome
 }
 
 fn judge(request: &Request, selector: &Selector, flow: &Flow, capture: &Capture) -> Line {
     let rules = FlowRules {
         fate: &request.fate,
-        closed_by: None,
+        closed_by: request.closed_by,
         pattern: request.pattern.as_ref(),
-        never: &[],
+        never: &request.never,
     };
     let name = |side| capture.name_of(flow.endpoint(side).ip());
     let names = FlowNames {
@@ -107,7 +113,9 @@ fn judge(request: &Request, selector: &Selector, flow: &Flow, capture: &Capture)
     frames.sort_unstable();
     frames.dedup();
     Line {
-        flow: selector.text.clone(),
+        flow: Some(selector.text.clone()),
+        check: None,
+        stands_in: request.line,
         verdict: if outcome.problems.is_empty() {
             Verdict::Pass
         } else {
@@ -150,7 +158,9 @@ fn wrong_count(request: &Request, selector: &Selector, found: usize, capture: &C
         }
     }
     Line {
-        flow: selector.text.clone(),
+        flow: Some(selector.text.clone()),
+        check: None,
+        stands_in: request.line,
         verdict: Verdict::Fail,
         connection: None,
         problems: vec![problem],
@@ -172,6 +182,58 @@ fn shown(flow: &Flow, capture: &Capture) -> String {
 }
 
 impl Outcome {
+    /// What judging the checks of a matrix gave.
+    pub(super) fn of_reports(reports: Vec<CheckReport>, capture: &Capture) -> Self {
+        let lines = reports.into_iter().map(|report| Line {
+            flow: None,
+            check: Some(report.check),
+            stands_in: Some(report.place.line),
+            verdict: report.verdict,
+            connection: None,
+            problems: Some(report.detail)
+                .filter(|detail| !detail.is_empty())
+                .into_iter()
+                .collect(),
+            ladder: report.ladder,
+            frames: report.frames,
+        });
+        let mut outcome = Self {
+            lines: lines.collect(),
+        };
+        outcome.doubt_if_cut(capture);
+        outcome
+    }
+
+    /// Both together.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.lines.extend(other.lines);
+    }
+
+    /// What was not read might have changed any result: further packets of a connection, further
+    /// connections.
+    fn doubt_if_cut(&mut self, capture: &Capture) {
+        let judged = |line: &&mut Line| line.verdict != Verdict::Skipped;
+        if capture.stop.is_some() {
+            for line in self.lines.iter_mut().filter(judged) {
+                line.verdict = Verdict::Inconclusive;
+            }
+        }
+    }
+
+    /// Nothing fails, and the evidence as a whole is not complete.
+    pub(super) fn doubt(&mut self, why: &str) {
+        self.lines.push(Line {
+            flow: None,
+            check: Some("the captures are complete".to_owned()),
+            stands_in: None,
+            verdict: Verdict::Inconclusive,
+            connection: None,
+            problems: vec![why.to_owned()],
+            ladder: None,
+            frames: Vec::new(),
+        });
+    }
+
     /// One JSON object a line.
     pub(super) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
         for line in &self.lines {
@@ -192,7 +254,14 @@ impl Outcome {
                 .filter(|line| line.verdict == verdict)
                 .count()
         };
-        let parts: Vec<_> = [Verdict::Pass, Verdict::Inconclusive, Verdict::Fail]
+        let words = [
+            Verdict::Pass,
+            Verdict::Skipped,
+            Verdict::Inconclusive,
+            Verdict::Fail,
+            Verdict::Error,
+        ];
+        let parts: Vec<_> = words
             .into_iter()
             .map(|verdict| (count(verdict), verdict.word()))
             .filter(|(count, _)| *count > 0)
@@ -208,16 +277,29 @@ impl Outcome {
         match self.lines.iter().map(|line| line.verdict).max() {
             Some(Verdict::Fail | Verdict::Error) => Exit::Failed,
             Some(Verdict::Inconclusive) => Exit::Inconclusive,
+            // Nothing was judged, so nothing is known.
+            Some(Verdict::Skipped) if self.lines.iter().all(is_skipped) => Exit::Inconclusive,
             _ => Exit::Passed,
         }
     }
+}
+
+fn is_skipped(line: &Line) -> bool {
+    line.verdict == Verdict::Skipped
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = self.verdict.word();
         match &self.connection {
-            None => write!(f, "{word:<13} {}", printable(&self.flow))?,
+            None => {
+                let subject = self.check.as_ref().or(self.flow.as_ref());
+                let subject = subject.map_or("", String::as_str);
+                write!(f, "{word:<13} {}", printable(subject))?;
+                if let Some(line) = self.stands_in.filter(|_| self.check.is_some()) {
+                    write!(f, "  (line {line})")?;
+                }
+            }
             Some(connection) => {
                 let (shown, fate) = (printable(&connection.shown), connection.conn_state);
                 write!(f, "{word:<13} {shown}  {fate}")?;
@@ -280,16 +362,17 @@ mod tests {
                 flow(40001, 7, "> SYN; < RST", ConnState::REJ),
             ],
             names: vec![("10.0.0.11".parse().unwrap(), "alice".to_owned())],
+            cell: None,
             stop: None,
         }
     }
 
     fn request(pattern: &str, count: Copies) -> Request {
         Request {
-            flows: Vec::new(),
             pattern: (!pattern.is_empty()).then(|| Pattern::parse(pattern).unwrap()),
             fate: vec![ConnState::SF],
             count,
+            ..Request::any()
         }
     }
 

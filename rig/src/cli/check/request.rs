@@ -9,8 +9,8 @@ use super::super::args::CheckArgs;
 use super::super::exit::Exit;
 use super::super::input::{show_diagnostics, show_error};
 use super::ends::Selector;
-use crate::analysis::ConnState;
-use crate::pattern::{MAX_PATTERN_BYTES, Pattern};
+use crate::analysis::{ConnState, Sender};
+use crate::pattern::{EventPattern, Library, MAX_PATTERN_FILE_BYTES, Pattern, PatternFile};
 use crate::spec::{Copies, Diagnostics, Fault, FromText, Problem, Source};
 
 /// What the capture is asked.
@@ -21,6 +21,14 @@ pub(super) struct Request {
     pub(super) pattern: Option<Pattern>,
     pub(super) fate: Vec<ConnState>,
     pub(super) count: Copies,
+    /// Who closes first.
+    pub(super) closed_by: Option<Sender>,
+    /// Events that do not occur.
+    pub(super) never: Vec<EventPattern>,
+    /// Only the n-th of the flows, counted from 1.
+    pub(super) nth: Option<usize>,
+    /// Where this is asked, in a file of checks.
+    pub(super) line: Option<u32>,
 }
 
 /// What is wrong with the arguments.
@@ -44,11 +52,29 @@ impl RequestError {
 }
 
 impl Request {
+    /// That there is a flow, whatever it is.
+    pub(super) fn any() -> Self {
+        Self {
+            flows: Vec::new(),
+            pattern: None,
+            fate: Vec::new(),
+            count: Copies::SOME,
+            closed_by: None,
+            never: Vec::new(),
+            nth: None,
+            line: None,
+        }
+    }
+
     pub(super) fn read(args: &CheckArgs) -> Result<Self, RequestError> {
         let words = args.fate.iter().map(|word| word.trim());
+        let library = library(&args.patterns)?;
+        let pattern = args.pattern.as_deref();
         Ok(Self {
             flows: args.flow.clone(),
-            pattern: args.pattern.as_deref().map(read_pattern).transpose()?,
+            pattern: pattern
+                .map(|argument| read_pattern(argument, &library))
+                .transpose()?,
             fate: words
                 .map(|word| value("--fate", word))
                 .collect::<Result<_, _>>()?,
@@ -56,6 +82,7 @@ impl Request {
                 Some(count) => value("--count", count)?,
                 None => Copies::SOME,
             },
+            ..Self::any()
         })
     }
 
@@ -64,50 +91,80 @@ impl Request {
         &self,
         names: &[(IpAddr, String)],
     ) -> Result<Vec<Selector>, Diagnostics> {
-        let selectors = self.flows.iter().map(|text| {
-            Selector::read(text, names).map_err(|fault| diagnostics("--flow", text, fault))
-        });
-        selectors.collect()
+        selectors(&self.flows, names)
     }
+}
+
+/// Selectors of `--flow`, with the names that stand in the capture.
+pub(in crate::cli) fn selectors(
+    flows: &[String],
+    names: &[(IpAddr, String)],
+) -> Result<Vec<Selector>, Diagnostics> {
+    let selectors = flows.iter().map(|text| {
+        Selector::read(text, names).map_err(|fault| diagnostics("--flow", text, vec![fault]))
+    });
+    selectors.collect()
 }
 
 /// Reads the value of an option.
 fn value<T: FromText>(option: &str, text: &str) -> Result<T, RequestError> {
-    T::from_text(text).map_err(|fault| RequestError::Text(diagnostics(option, text, fault)))
+    T::from_text(text).map_err(|fault| RequestError::Text(diagnostics(option, text, vec![fault])))
+}
+
+/// The patterns that come with `rig`, and those of the files that `--patterns` names.
+fn library(files: &[String]) -> Result<Library, RequestError> {
+    let mut library = Library::builtin().clone();
+    for path in files {
+        library = read_file(path, &library)?.library;
+    }
+    Ok(library)
 }
 
 /// Reads a pattern, or the file that `@` names.
-fn read_pattern(argument: &str) -> Result<Pattern, RequestError> {
-    let (name, text) = match argument.strip_prefix('@') {
-        None => ("--pattern", argument.to_owned()),
-        Some(path) => (path, read_text(path).map_err(RequestError::File)?),
+fn read_pattern(argument: &str, library: &Library) -> Result<Pattern, RequestError> {
+    let Some(path) = argument.strip_prefix('@') else {
+        return Pattern::parse_with(argument, library).map_err(|error| {
+            RequestError::Text(diagnostics("--pattern", argument, vec![error.into()]))
+        });
     };
-    Pattern::parse(&text).map_err(|error| {
-        let fault = Fault {
-            range: Some(error.offset_bytes..error.offset_bytes + error.len_bytes),
-            message: error.message,
-            hint: error.hint,
-        };
-        RequestError::Text(diagnostics(name, &text, fault))
+    let file = read_file(path, library)?;
+    file.pattern.ok_or_else(|| {
+        let names: Vec<_> = file.definitions.iter().map(|d| d.name.as_str()).collect();
+        RequestError::File(format!(
+            "{path} defines {} and says of none that it is meant: use `--patterns {path}` and name \
+             one with `--pattern`",
+            names.join(", ")
+        ))
     })
 }
 
-/// Reads a pattern file, no further than a pattern may be long.
+fn read_file(path: &str, library: &Library) -> Result<PatternFile, RequestError> {
+    let text = read_text(path).map_err(RequestError::File)?;
+    PatternFile::parse(&text, library).map_err(|errors| {
+        let faults = errors.into_iter().map(Fault::from).collect();
+        RequestError::Text(diagnostics(path, &text, faults))
+    })
+}
+
+/// Reads a pattern file, no further than one may be long.
 fn read_text(path: &str) -> Result<String, String> {
     let mut text = String::new();
-    // One byte more than allowed, so that the pattern's reader sees that it is too long.
-    let most = MAX_PATTERN_BYTES as u64 + 1;
+    // One byte more than allowed, so that the reader of patterns sees that it is too long.
+    let most = MAX_PATTERN_FILE_BYTES as u64 + 1;
     File::open(path)
         .and_then(|file| file.take(most).read_to_string(&mut text))
         .map_err(|error| format!("read the pattern file {path}: {error}"))?;
     Ok(text)
 }
 
-/// A fault of a text that was given under this name.
-fn diagnostics(name: &str, text: &str, fault: Fault) -> Diagnostics {
+/// Faults of a text that was given under this name.
+pub(super) fn diagnostics(name: &str, text: &str, faults: Vec<Fault>) -> Diagnostics {
     let source = Source::new(name, text.to_owned());
-    let range = fault.range.unwrap_or(0..text.len());
-    let place = source.place(range.start, range.len());
-    let problem = Problem::at(place, fault.message).maybe_hint(fault.hint);
-    Diagnostics::new(Arc::new(source), vec![problem])
+    let problems = faults.into_iter().map(|fault| {
+        let range = fault.range.unwrap_or(0..text.len());
+        let place = source.place(range.start, range.len());
+        Problem::at(place, fault.message).maybe_hint(fault.hint)
+    });
+    let problems = problems.collect();
+    Diagnostics::new(Arc::new(source), problems)
 }
