@@ -15,5 +15,6 @@ mod cleanup;
 mod flows;
 mod good_input;
 mod patterns;
+mod reading;
 mod runs;
 mod trouble;
