@@ -17,4 +17,5 @@ mod good_input;
 mod patterns;
 mod reading;
 mod runs;
+mod seeds;
 mod trouble;
