@@ -5,10 +5,13 @@
     reason = "what cannot be made or read ends the test"
 )]
 
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use insta::assert_snapshot;
 use rig::pcapng::{HostCapture, Interface, MergeNotes, Merged, Record, Section, Writer};
 use rig::units::Timestamp;
@@ -17,11 +20,11 @@ use rig::wire::synth::Segment;
 
 /// Recorded by tcpdump on a loopback interface: a connection closed by the server, one that it
 /// aborted with unread data, one refused, and a UDP exchange.
-fn loopback() -> PathBuf {
+pub(crate) fn loopback() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/rig/data/loopback.pcap")
 }
 
-fn flows(arguments: &[&str], capture: &std::path::Path) -> Output {
+pub(crate) fn flows(arguments: &[&str], capture: &std::path::Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));
     command.arg("flows").args(arguments).arg(capture);
     command.output().unwrap()
@@ -32,7 +35,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 /// stdout, stderr and exit code in one text. Paths to temporary folders are left out.
-fn shown(output: &Output, folder: Option<&std::path::Path>) -> String {
+pub(crate) fn shown(output: &Output, folder: Option<&std::path::Path>) -> String {
     let mut shown = format!(
         "{}--- stderr\n{}--- exit code {}",
         text(&output.stdout),
@@ -43,6 +46,12 @@ fn shown(output: &Output, folder: Option<&std::path::Path>) -> String {
         shown = shown.replace(&format!("{}/", folder.display()), "");
     }
     shown
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// A merged capture with names, one of which would steer a terminal.
@@ -132,11 +141,12 @@ fn a_cut_capture_is_read_as_far_as_it_goes() {
 fn what_is_no_capture_is_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     let mut all = String::new();
-    let cases: [(&str, Option<&[u8]>); 5] = [
+    let cases: [(&str, Option<&[u8]>); 6] = [
         ("missing", None),
         ("empty", Some(b"")),
         ("text", Some(b"this is a text, not a capture")),
         ("gzip", Some(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0])),
+        ("bzip2", Some(b"BZh91AY&SY")),
         ("head", Some(&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0])),
     ];
     for (name, content) in cases {

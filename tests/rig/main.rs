@@ -18,5 +18,7 @@ mod good_input;
 mod learn;
 mod library;
 mod patterns;
+mod reading;
 mod runs;
+mod seeds;
 mod trouble;

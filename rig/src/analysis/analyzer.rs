@@ -8,9 +8,10 @@ use super::fate;
 use super::flow::{Event, Flow, Proto, Sender, Side, TcpFlags};
 use super::history::History;
 use super::key::Key;
+use super::remarks::Remarks;
 use super::tcp::{Segment, TcpState};
 use crate::units::Timestamp;
-use crate::wire::{Packet, Tcp, Transport, Udp};
+use crate::wire::{Checksum, IcmpError, Packet, Tcp, Transport, Tunnels, Udp};
 
 /// Ports below this one belong to well-known services, RFC 6335 section 6.
 const FIRST_USER_PORT: u16 = 1024;
@@ -59,6 +60,7 @@ struct Conversation {
     first: Timestamp,
     last: Timestamp,
     first_frame: u64,
+    remarks: Option<Box<Remarks>>,
     kind: Kind,
 }
 
@@ -98,11 +100,13 @@ impl Analyzer {
     }
 
     /// Takes in a packet, in the order of the capture. Packets that are neither TCP nor UDP belong
-    /// to no flow.
+    /// to no flow; ICMP errors are noted at the flow whose packet they quote. A segment or datagram
+    /// with a wrong checksum, which its receiver throws away, is counted and changes no state.
     pub fn push(&mut self, frame: u64, at: Timestamp, packet: &Packet<'_>) {
         match &packet.transport {
             Transport::Tcp(tcp) => self.push_tcp(frame, at, packet, tcp),
             Transport::Udp(udp) => self.push_udp(frame, at, packet, udp),
+            Transport::IcmpError(error) => self.push_icmp_error(frame, error),
             Transport::Fragment | Transport::Other(_) | Transport::Malformed => {}
         }
     }
@@ -124,9 +128,10 @@ impl Analyzer {
         let source = (packet.source, tcp.source_port);
         let destination = (packet.destination, tcp.destination_port);
         let (key, source_first) = Key::of(Proto::Tcp, source, destination);
+        let wrong = packet.checksum != Checksum::Credible;
         let found = self.find(key).filter(|index| {
             let flow = &self.flows[*index];
-            !flow.is_reuse(source_first, tcp)
+            wrong || !flow.is_reuse(source_first, tcp)
         });
         let index = found.unwrap_or_else(|| {
             let flags = TcpFlags(tcp.flags);
@@ -135,11 +140,17 @@ impl Analyzer {
             if flipped {
                 state.history.add(Sender::Initiator, b'^');
             }
-            self.open(key, source_first != flipped, frame, at, Kind::Tcp(state))
+            let opened = self.open(key, source_first != flipped, frame, at, Kind::Tcp(state));
+            self.note_tunnels(opened, packet.tunnels);
+            opened
         });
         let flow = &mut self.flows[index];
         flow.last = flow.last.max(at);
         let sender = flow.sender(source_first);
+        if wrong {
+            flow.take_unreadable(sender, packet.ip_len_bytes);
+            return;
+        }
         if let Kind::Tcp(state) = &mut flow.kind {
             let segment = Segment {
                 frame,
@@ -163,17 +174,27 @@ impl Analyzer {
             if flipped {
                 state.history.add(Sender::Initiator, b'^');
             }
-            self.open(key, source_first != flipped, frame, at, Kind::Udp(state))
+            let opened = self.open(key, source_first != flipped, frame, at, Kind::Udp(state));
+            self.note_tunnels(opened, packet.tunnels);
+            opened
         });
         let flow = &mut self.flows[index];
         flow.last = flow.last.max(at);
         let sender = flow.sender(source_first);
+        if packet.checksum != Checksum::Credible {
+            flow.take_unreadable(sender, packet.ip_len_bytes);
+            return;
+        }
+        let wrong = flow
+            .remarks
+            .as_ref()
+            .map_or(0, |r| r.checksum_errors_of(sender));
         if let Kind::Udp(state) = &mut flow.kind {
             let side = match sender {
                 Sender::Initiator => &mut state.orig,
                 Sender::Responder => &mut state.resp,
             };
-            if side.pkts == 0 {
+            if side.pkts == wrong {
                 state.history.add(sender, b'D');
             }
             side.pkts += 1;
@@ -206,15 +227,70 @@ impl Analyzer {
             first: at,
             last: at,
             first_frame: frame,
+            remarks: None,
             kind,
         });
         self.latest.insert(key, index);
         self.recent = Some((key, index));
         index
     }
+
+    #[inline]
+    fn note_tunnels(&mut self, index: usize, tunnels: Tunnels) {
+        if !tunnels.is_empty() {
+            self.flows[index].remarks.get_or_insert_default().tunnels = tunnels;
+        }
+    }
+
+    /// Notes an ICMP error at the flow that it is about, if that is known.
+    #[cold]
+    fn push_icmp_error(&mut self, frame: u64, error: &IcmpError) {
+        let proto = if error.about_tcp {
+            Proto::Tcp
+        } else {
+            Proto::Udp
+        };
+        let [source, destination] =
+            [error.sender, error.receiver].map(|end| (end.ip(), end.port()));
+        let (key, source_first) = Key::of(proto, source, destination);
+        if let Some(index) = self.find(key) {
+            let flow = &mut self.flows[index];
+            let about = flow.sender(source_first);
+            let remarks = flow.remarks.get_or_insert_default();
+            remarks.add_icmp_error(frame, about, error);
+        }
+    }
 }
 
 impl Conversation {
+    /// Counts a packet that its receiver throws away for its checksum.
+    #[cold]
+    fn take_unreadable(&mut self, sender: Sender, ip_len_bytes: u32) {
+        let remarks = self.remarks.get_or_insert_default();
+        let count = remarks.count_checksum_error(sender);
+        let (pkts, ip_bytes, history) = match (&mut self.kind, sender) {
+            (Kind::Tcp(state), Sender::Initiator) => {
+                let side = &mut state.orig;
+                (&mut side.pkts, &mut side.ip_bytes, &mut state.history)
+            }
+            (Kind::Tcp(state), Sender::Responder) => {
+                let side = &mut state.resp;
+                (&mut side.pkts, &mut side.ip_bytes, &mut state.history)
+            }
+            (Kind::Udp(state), Sender::Initiator) => {
+                let side = &mut state.orig;
+                (&mut side.pkts, &mut side.ip_bytes, &mut state.history)
+            }
+            (Kind::Udp(state), Sender::Responder) => {
+                let side = &mut state.resp;
+                (&mut side.pkts, &mut side.ip_bytes, &mut state.history)
+            }
+        };
+        *pkts += 1;
+        *ip_bytes += u64::from(ip_len_bytes);
+        history.add_scaled(sender, b'C', u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
     fn sender(&self, source_first: bool) -> Sender {
         if source_first == self.orig_first {
             Sender::Initiator
@@ -237,6 +313,7 @@ impl Conversation {
         } else {
             (second, first)
         };
+        let remarks = self.remarks.map(|remarks| *remarks).unwrap_or_default();
         let frame = Flow {
             proto: self.key.proto(),
             orig,
@@ -250,12 +327,19 @@ impl Conversation {
             history: String::new(),
             closed_by: None,
             completeness: 0,
+            tunnels: remarks.tunnels,
+            icmp_errors: remarks.icmp_errors,
             events: Vec::new(),
+        };
+        let [orig_wrong, resp_wrong] = remarks.checksum_errors;
+        let with_wrong = |side: Side, checksum_errors| Side {
+            checksum_errors,
+            ..side
         };
         match self.kind {
             Kind::Tcp(state) => Flow {
-                orig_side: state.orig.counters(state.resp.state),
-                resp_side: state.resp.counters(state.orig.state),
+                orig_side: with_wrong(state.orig.counters(state.resp.state), orig_wrong),
+                resp_side: with_wrong(state.resp.counters(state.orig.state), resp_wrong),
                 conn_state: state.conn_state(),
                 history: state.history.text(),
                 closed_by: state.closed_by,
@@ -264,9 +348,9 @@ impl Conversation {
                 ..frame
             },
             Kind::Udp(state) => Flow {
-                conn_state: fate::udp(state.orig.pkts, state.resp.pkts),
-                orig_side: state.orig,
-                resp_side: state.resp,
+                conn_state: fate::udp(state.orig.pkts - orig_wrong, state.resp.pkts - resp_wrong),
+                orig_side: with_wrong(state.orig, orig_wrong),
+                resp_side: with_wrong(state.resp, resp_wrong),
                 history: state.history.text(),
                 events: state.events,
                 ..frame

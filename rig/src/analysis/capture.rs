@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::Read;
 
 use super::Analyzer;
-use crate::pcapng::{Frame, Reader};
-use crate::wire::{LinkType, Transport, Undecoded, decode};
+use crate::pcapng::{Direction, Frame, Reader, Record};
+use crate::wire::{Captured, Checksum, Decoder, LinkType, Transport, Undecoded};
 
 /// Packets of a capture that belong to no flow, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,35 +14,87 @@ pub struct PassedOver {
     pub not_ip: u64,
     /// IP packets that are neither TCP nor UDP.
     pub other_transport: u64,
-    /// Fragments after the first one of a packet, which name no ports.
+    /// Fragments of packets that cannot be put together.
     pub fragments: u64,
     /// Cut off, or with headers that contradict themselves, before the ports are known.
     pub malformed: u64,
+    /// With a wrong checksum in the IP header, so that the addresses are not sure.
+    pub ip_checksum: u64,
     /// Of a link type that is not read.
     pub link_type: u64,
     /// The first such link type.
     pub unread_link_type: Option<LinkType>,
 }
 
+/// Hands the frames of a capture to an [`Analyzer`], fragments put together.
+#[derive(Debug, Default)]
+pub struct Feed {
+    decoder: Decoder,
+    passed_over: PassedOver,
+}
+
 impl Analyzer {
     /// Takes in every packet of a capture, up to its end or to where reading had to stop.
     pub fn read<R: Read>(&mut self, reader: &mut Reader<R>) -> PassedOver {
-        let mut passed_over = PassedOver::default();
+        let mut feed = Feed::default();
         while let Some(Frame {
             number,
             link,
             record,
         }) = reader.next_frame()
         {
-            match decode(link, &record.data, record.orig_len_bytes) {
-                Ok(packet) => {
-                    passed_over.count_transport(&packet.transport);
-                    self.push(number, record.at, &packet);
-                }
-                Err(reason) => passed_over.count(reason),
-            }
+            feed.push(self, number, link, &record);
         }
-        passed_over
+        feed.finish(self)
+    }
+}
+
+impl Feed {
+    /// Takes in the next frame: its number, what it begins with, and its record.
+    #[inline]
+    pub fn push(
+        &mut self,
+        analyzer: &mut Analyzer,
+        number: u64,
+        link: LinkType,
+        record: &Record<'_>,
+    ) {
+        let captured = Captured {
+            frame: number,
+            at: record.at,
+            link,
+            data: &record.data,
+            orig_len_bytes: record.orig_len_bytes,
+            outgoing: record.direction == Some(Direction::Outbound),
+        };
+        match self.decoder.decode(&captured) {
+            Ok(packet) if packet.checksum == Checksum::WrongIp => self.passed_over.ip_checksum += 1,
+            Ok(packet) => {
+                self.passed_over.count_transport(&packet.transport);
+                analyzer.push(number, record.at, &packet);
+            }
+            Err(reason) => self.passed_over.count(reason),
+        }
+        self.push_given_up(analyzer);
+    }
+
+    /// No more frames will come. Says what belongs to no flow.
+    pub fn finish(mut self, analyzer: &mut Analyzer) -> PassedOver {
+        self.decoder.finish();
+        self.push_given_up(analyzer);
+        PassedOver {
+            fragments: self.decoder.lost_fragments(),
+            ..self.passed_over
+        }
+    }
+
+    /// The first fragments of packets of which no more is to be expected.
+    #[inline]
+    fn push_given_up(&mut self, analyzer: &mut Analyzer) {
+        while let Some((frame, at, packet)) = self.decoder.given_up() {
+            self.passed_over.count_transport(&packet.transport);
+            analyzer.push(frame, at, &packet);
+        }
     }
 }
 
@@ -50,7 +102,7 @@ impl PassedOver {
     /// Whether packets are missing from the flows that a better capture would have shown there.
     #[must_use]
     pub fn is_worth_telling(&self) -> bool {
-        self.fragments + self.malformed + self.link_type > 0
+        self.fragments + self.malformed + self.ip_checksum + self.link_type > 0
     }
 
     fn count(&mut self, reason: Undecoded) {
@@ -67,16 +119,16 @@ impl PassedOver {
     #[inline]
     fn count_transport(&mut self, transport: &Transport<'_>) {
         match transport {
-            Transport::Tcp(_) | Transport::Udp(_) => {}
-            Transport::Other(_) => self.other_transport += 1,
-            Transport::Fragment => self.fragments += 1,
+            // Fragments that wait for others are no loss yet.
+            Transport::Tcp(_) | Transport::Udp(_) | Transport::Fragment => {}
+            Transport::Other(_) | Transport::IcmpError(_) => self.other_transport += 1,
             Transport::Malformed => self.malformed += 1,
         }
     }
 }
 
 impl fmt::Display for PassedOver {
-    /// What is worth telling, as a fragment: `3 later fragments, 1 malformed packet`.
+    /// What is worth telling, as a fragment: `2 cut off or malformed`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let link = self
             .unread_link_type
@@ -87,7 +139,14 @@ impl fmt::Display for PassedOver {
                 format!("of a link type that is not read{link}"),
             ),
             (self.malformed, "cut off or malformed".to_owned()),
-            (self.fragments, "later fragments of a packet".to_owned()),
+            (
+                self.ip_checksum,
+                "with a wrong checksum in the IP header".to_owned(),
+            ),
+            (
+                self.fragments,
+                "fragments of packets that are not complete".to_owned(),
+            ),
         ];
         let mut separator = "";
         for (count, what) in parts.iter().filter(|(count, _)| *count > 0) {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::remarks::IcmpErrors;
 use crate::units::Timestamp;
+use crate::wire::Tunnels;
 
 /// Address and port of one side.
 pub type Endpoint = SocketAddr;
@@ -296,6 +298,8 @@ pub struct Side {
     pub missed_bytes: u64,
     /// Segments whose sequence range was sent before.
     pub retransmissions: u64,
+    /// Packets whose TCP or UDP checksum is wrong. They count as packets and for nothing else.
+    pub checksum_errors: u64,
     /// Options of its SYN, when one was seen.
     pub syn: Option<SynOptions>,
 }
@@ -327,6 +331,10 @@ pub struct Flow {
     pub closed_by: Option<Closer>,
     /// Wireshark's `tcp.completeness` bits.
     pub completeness: u8,
+    /// The encapsulations that its first packet came in.
+    pub tunnels: Tunnels,
+    /// ICMP errors about its packets, in the order of the first of each kind.
+    pub icmp_errors: Vec<IcmpErrors>,
     /// The events in capture order; empty unless they were asked to be kept.
     pub events: Vec<Event>,
 }

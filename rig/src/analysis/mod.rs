@@ -23,13 +23,17 @@ mod fate;
 
 mod history;
 
+mod remarks;
+
 mod events;
 
 pub use analyzer::{Analyzer, Options};
-pub use capture::PassedOver;
+pub use capture::{Feed, PassedOver};
 pub use flow::{
     Closer, ConnState, Endpoint, Event, EventKind, Flow, Proto, Sender, Side, SynOptions, TcpFlags,
 };
+
+pub use remarks::IcmpErrors;
 
 /// The most payload bytes that an event keeps.
 pub const MAX_PAYLOAD_KEPT_BYTES: usize = 256;

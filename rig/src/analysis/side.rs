@@ -200,6 +200,7 @@ impl SideState {
             bytes: self.bytes(peer),
             missed_bytes: self.missed_bytes(),
             retransmissions: u64::from(self.retransmissions),
+            checksum_errors: 0,
             syn: self.syn,
         }
     }

@@ -11,15 +11,16 @@ use serde::Serialize;
 
 use super::args::FlowsArgs;
 use super::exit::Exit;
-use crate::analysis::{Analyzer, ConnState, Flow, Options, Proto, Sender};
+use crate::analysis::{Analyzer, ConnState, Flow, IcmpErrors, Options, Proto, Sender};
 use crate::pcapng::Reader;
 use crate::units::{Timestamp, printable, show_duration};
+use crate::wire::Tunnels;
 
 /// Beyond this many flows a terminal gets plain columns too: nobody reads a drawn table of that
 /// length, and laying it out takes long.
 const MAX_ROWS_DRAWN: usize = 1000;
 
-const HEADINGS: [&str; 10] = [
+const HEADINGS: [&str; 11] = [
     "start",
     "proto",
     "initiator",
@@ -30,6 +31,7 @@ const HEADINGS: [&str; 10] = [
     "packets > <",
     "duration",
     "closed by",
+    "remarks",
 ];
 
 pub(super) fn main(args: &FlowsArgs) -> Exit {
@@ -155,7 +157,21 @@ struct ConnLog<'a> {
     completeness: Option<u8>,
     orig_retransmissions: u64,
     resp_retransmissions: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    checksum_errors: u64,
+    #[serde(skip_serializing_if = "Tunnels::is_empty")]
+    tunnel: Tunnels,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    icmp_errors: &'a [IcmpErrors],
     first_frame: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the shape that serde asks for"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn write_json(out: &mut impl Write, analyzer: Analyzer, names: &Names) -> std::io::Result<()> {
@@ -185,6 +201,9 @@ fn write_json(out: &mut impl Write, analyzer: Analyzer, names: &Names) -> std::i
             completeness: (flow.proto == Proto::Tcp).then_some(flow.completeness),
             orig_retransmissions: orig.retransmissions,
             resp_retransmissions: resp.retransmissions,
+            checksum_errors: orig.checksum_errors + resp.checksum_errors,
+            tunnel: flow.tunnels,
+            icmp_errors: &flow.icmp_errors,
             first_frame: flow.first_frame,
         };
         serde_json::to_writer(&mut *out, &line)?;
@@ -264,7 +283,24 @@ fn row(flow: &Flow, names: &Names) -> [String; HEADINGS.len()] {
         format!("{} {}", orig.pkts, resp.pkts),
         show_duration(flow.duration()),
         closer.unwrap_or_else(|| "-".to_owned()),
+        remarks(flow),
     ]
+}
+
+/// What is rarely to be said of a flow; empty for most.
+fn remarks(flow: &Flow) -> String {
+    let mut remarks = Vec::new();
+    if !flow.tunnels.is_empty() {
+        remarks.push(format!("in {}", flow.tunnels));
+    }
+    for error in &flow.icmp_errors {
+        remarks.push(format!("{} x{}", error.name, error.count));
+    }
+    let wrong = flow.orig_side.checksum_errors + flow.resp_side.checksum_errors;
+    if wrong > 0 {
+        remarks.push(format!("wrong checksum x{wrong}"));
+    }
+    remarks.join(", ")
 }
 
 /// Rows of text with the room that each column needs. All cells stand in one text, since captures

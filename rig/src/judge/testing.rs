@@ -107,6 +107,8 @@ pub(super) fn flow(
         history: "Sh".to_owned(),
         closed_by: events.iter().find(|e| closes(e.kind)).map(|e| e.sender),
         completeness: 0,
+        tunnels: crate::wire::Tunnels::default(),
+        icmp_errors: Vec::new(),
         events,
     }
 }

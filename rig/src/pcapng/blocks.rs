@@ -71,6 +71,14 @@ impl Order {
         }
     }
 
+    /// The lower half of the four bytes at `at`; zero beyond the end.
+    pub(super) fn low_u16(self, bytes: &[u8], at: usize) -> u16 {
+        match self {
+            Self::Big => self.u16(bytes, at + 2),
+            Self::Little => self.u16(bytes, at),
+        }
+    }
+
     /// The eight bytes at `at`; zero beyond the end.
     fn u64(self, bytes: &[u8], at: usize) -> u64 {
         let (first, second) = (self.u32(bytes, at), self.u32(bytes, at + 4));

@@ -2,13 +2,15 @@
 
 use std::io::{ErrorKind, Read};
 
+use super::unpack::{Packer, Source};
+
 /// Bytes asked of the source at once; small enough to stay in a processor's cache.
 const READ_BYTES: usize = 256 * 1024;
 
 /// A stream of which the next bytes can be looked at before they are taken.
 #[derive(Debug)]
 pub(super) struct Input<R> {
-    source: R,
+    source: Source<R>,
     buffer: Vec<u8>,
     /// The window: bytes read and not yet taken.
     start: usize,
@@ -20,11 +22,27 @@ pub(super) struct Input<R> {
 impl<R: Read> Input<R> {
     pub(super) fn new(source: R) -> Self {
         Self {
-            source,
+            source: Source::Plain(source),
             buffer: vec![0; READ_BYTES],
             start: 0,
             end: 0,
             taken: 0,
+        }
+    }
+
+    /// The stream of what this one unpacks to; nothing may have been taken yet.
+    pub(super) fn unpacked(self, packer: Packer) -> Self {
+        let begun = self.window().to_vec();
+        let source = match self.source {
+            Source::Plain(rest) => Source::unpacked(packer, begun, rest),
+            // Only one layer is unpacked.
+            twice @ Source::Packed(_) => twice,
+        };
+        Self {
+            source,
+            start: 0,
+            end: 0,
+            ..self
         }
     }
 

@@ -5,11 +5,14 @@
 //! takes [`Record`]s; a [`Reader`] gives them, with the frame numbers that Wireshark shows.
 
 mod input;
+mod pcap;
 mod reader;
 mod record;
 mod writer;
 
 mod blocks;
+
+mod unpack;
 
 mod merge;
 

@@ -1,19 +1,18 @@
 //! Reading pcap and pcapng as streams.
 //!
-//! `pcap-file` reads the packets of pcap files. Blocks of pcapng files are framed and read here:
-//! that crate ends a file at its first block above 8 MB, at a resolution finer than nanoseconds
-//! and at a reserved bit, and each of these stands in captures that Wireshark reads.
+//! Files are framed and read here, not by `pcap-file`: that crate ends a pcapng file at its first
+//! block above 8 MB, at a resolution finer than nanoseconds and at a reserved bit, and does not know
+//! modified pcap files; each of these stands in captures that Wireshark reads.
 
 use std::borrow::Cow;
 use std::io::Read;
 use std::net::IpAddr;
 
-use pcap_file::Endianness;
-use pcap_file::pcap::{PcapHeader, PcapParser, PcapTsResolution};
-
 use super::blocks::{self, Clock, Order, PacketHead, kind};
 use super::input::Input;
-use super::record::{Frame, Interface, InterfaceId, Record, Section, Statistics};
+use super::pcap::{HEADER_BYTES, Layout};
+use super::record::{Direction, Frame, Interface, InterfaceId, Record, Section, Statistics};
+use super::unpack::Packer;
 use super::{MAX_BLOCK_BYTES, MAX_INTERFACES, MAX_NAMES};
 use crate::units::Timestamp;
 use crate::wire::LinkType;
@@ -30,7 +29,7 @@ pub enum OpenError {
     /// It ends within the file header.
     #[error("not a capture: it ends after {0} bytes, within the file header")]
     TooShort(usize),
-    /// A capture may be inside, but compressed.
+    /// A capture may be inside, but compressed in a way that is not read, or twice.
     #[error("it is compressed with {0}: unpack it first")]
     Compressed(&'static str),
     /// The first bytes are those of neither format.
@@ -40,14 +39,28 @@ pub enum OpenError {
 
 /// Where and why the reading of a file ended before its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("reading stopped after frame {frames}, at byte {offset}: {reason}")]
+#[error("reading stopped after frame {frames}, at byte {offset}{}: {reason}", of_what(.unpacked))]
 pub struct Stop {
-    /// Offset in the file of the block or packet that could not be read.
+    /// Offset of the block or packet that could not be read, in the file or in what it unpacks to.
     pub offset: u64,
+    /// The file is compressed.
+    pub unpacked: bool,
     /// Frames that came before.
     pub frames: u64,
     /// What was found there.
     pub reason: StopReason,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the shape that the message asks for"
+)]
+fn of_what(unpacked: &bool) -> &'static str {
+    if *unpacked {
+        " of the unpacked file"
+    } else {
+        ""
+    }
 }
 
 /// What ended the reading.
@@ -106,6 +119,7 @@ pub enum StopReason {
 #[derive(Debug)]
 pub struct Reader<R> {
     input: Input<R>,
+    unpacked: bool,
     format: Format,
     frames: u64,
     /// Offset of the block or packet that is being read.
@@ -120,7 +134,7 @@ pub struct Reader<R> {
 
 #[derive(Debug)]
 enum Format {
-    Pcap(PcapParser),
+    Pcap(Layout),
     Pcapng {
         order: Order,
         /// How many interfaces earlier sections described.
@@ -134,6 +148,8 @@ struct Found {
     link: LinkType,
     at: Timestamp,
     head: PacketHead,
+    /// By the packet's own header; pcapng has it among the options.
+    direction: Option<Direction>,
     /// Bytes from the body's first to the last one taken.
     taken: usize,
     /// Bytes of these that are the body.
@@ -141,12 +157,22 @@ struct Found {
 }
 
 impl<R: Read> Reader<R> {
-    /// Looks at the first bytes and tells the format by them.
+    /// Looks at the first bytes and tells the format by them, and whether it is compressed.
     pub fn new(source: R) -> Result<Self, OpenError> {
-        const PCAP_HEADER_BYTES: usize = 24;
-        const PCAPNG_START_BYTES: usize = 12;
         let mut input = Input::new(source);
-        input.fill(PCAP_HEADER_BYTES)?;
+        input.fill(HEADER_BYTES)?;
+        let packer = input.window().first_chunk().copied().and_then(Packer::of);
+        if let Some(packer) = packer {
+            input = input.unpacked(packer);
+            input.fill(HEADER_BYTES)?;
+        }
+        let mut reader = Self::open(input)?;
+        reader.unpacked = packer.is_some();
+        Ok(reader)
+    }
+
+    fn open(mut input: Input<R>) -> Result<Self, OpenError> {
+        const PCAPNG_START_BYTES: usize = 12;
         let start = input.window();
         let Some(&magic) = start.first_chunk::<4>() else {
             return Err(match start.len() {
@@ -164,22 +190,19 @@ impl<R: Read> Reader<R> {
         if let Some(packer) = compression(magic) {
             return Err(OpenError::Compressed(packer));
         }
-        match PcapParser::new(start) {
-            Ok((_, parser)) => {
-                let header = parser.header();
-                input.take(PCAP_HEADER_BYTES);
-                let mut reader = Self::of(input, Format::Pcap(parser));
-                reader.interfaces.push(pcap_interface(&header));
-                Ok(reader)
-            }
-            Err(_) if is_pcap_magic(magic) => Err(OpenError::TooShort(start.len())),
-            Err(_) => Err(OpenError::NotACapture(magic)),
-        }
+        let layout = Layout::of(magic).ok_or(OpenError::NotACapture(magic))?;
+        let header = start.get(..HEADER_BYTES);
+        let interface = layout.interface(header.ok_or(OpenError::TooShort(start.len()))?);
+        input.take(HEADER_BYTES);
+        let mut reader = Self::of(input, Format::Pcap(layout));
+        reader.interfaces.push(interface);
+        Ok(reader)
     }
 
     fn of(input: Input<R>, format: Format) -> Self {
         Self {
             input,
+            unpacked: false,
             format,
             frames: 0,
             block_offset: 0,
@@ -215,6 +238,7 @@ impl<R: Read> Reader<R> {
                 self.ended = true;
                 self.stop = Some(Stop {
                     offset: self.block_offset,
+                    unpacked: self.unpacked,
                     frames: self.frames,
                     reason,
                 });
@@ -263,7 +287,7 @@ impl<R: Read> Reader<R> {
             Format::Pcapng { order, .. } if !options.is_empty() => {
                 blocks::packet_options(*order, options)
             }
-            _ => (None, Vec::new()),
+            _ => (found.direction, Vec::new()),
         };
         Record {
             interface: found.interface,
@@ -276,47 +300,39 @@ impl<R: Read> Reader<R> {
     }
 
     fn next_pcap(&mut self) -> Result<Option<Found>, StopReason> {
-        const HEAD_BYTES: usize = 16;
-        let Format::Pcap(parser) = &self.format else {
+        let Format::Pcap(layout) = self.format else {
             return Ok(None);
         };
+        let head_bytes = layout.head_bytes();
         self.block_offset = self.input.offset();
-        if !self.input.fill(HEAD_BYTES).map_err(io)? {
-            return at_end(&self.input, HEAD_BYTES);
+        if !self.input.fill(head_bytes).map_err(io)? {
+            return at_end(&self.input, head_bytes);
         }
-        let order = order_of(parser.header().endianness);
-        let captured = order.u32(self.input.window(), 8);
-        let data_len = usize::try_from(captured).unwrap_or(usize::MAX);
+        let head = layout.head(self.input.window());
+        let data_len = usize::try_from(head.captured_bytes).unwrap_or(usize::MAX);
         if data_len > MAX_BLOCK_BYTES {
-            return Err(StopReason::PacketLength(captured));
+            return Err(StopReason::PacketLength(head.captured_bytes));
         }
-        let len = HEAD_BYTES + data_len;
+        let len = head_bytes + data_len;
         if !self.input.fill(len).map_err(io)? {
             return at_end(&self.input, len);
         }
-        let (_, packet) = parser
-            .next_raw_packet(self.input.window())
-            .map_err(|_| StopReason::PacketLength(captured))?;
-        let per_s = match parser.header().ts_resolution {
-            PcapTsResolution::MicroSecond => 1_000_000,
-            PcapTsResolution::NanoSecond => 1_000_000_000,
-        };
-        let ticks = u64::from(packet.ts_sec) * per_s + u64::from(packet.ts_frac);
-        let orig_len_bytes = packet.orig_len.max(captured);
         self.input.take(len);
         self.frames += 1;
+        let (interface, clock) = &self.interfaces[0];
         Ok(Some(Found {
             interface: InterfaceId(0),
-            link: self.interfaces[0].0.link,
-            at: self.interfaces[0].1.at(ticks),
+            link: interface.link,
+            at: clock.at(head.ticks),
             head: PacketHead {
                 interface: 0,
-                ticks,
-                orig_len_bytes,
-                data_at: HEAD_BYTES,
+                ticks: head.ticks,
+                orig_len_bytes: head.orig_len_bytes,
+                data_at: head_bytes,
                 data_len,
                 options_at: len,
             },
+            direction: head.direction,
             taken: len,
             body_len: len,
         }))
@@ -415,6 +431,7 @@ impl<R: Read> Reader<R> {
             link: described.link,
             at: clock.at(head.ticks),
             head,
+            direction: None,
             taken: body_len + 4,
             body_len,
         })
@@ -527,42 +544,14 @@ fn section_order(block: &[u8]) -> Option<Order> {
         .find(|order| order.u32(block, 8) == MAGIC)
 }
 
-fn order_of(endianness: Endianness) -> Order {
-    match endianness {
-        Endianness::Big => Order::Big,
-        Endianness::Little => Order::Little,
-    }
-}
-
-/// The one interface of a pcap file.
-fn pcap_interface(header: &PcapHeader) -> (Interface, Clock) {
-    // The upper bits of the field tell of a frame check sequence.
-    let [low, high, ..] = u32::from(header.datalink).to_le_bytes();
-    let interface = Interface {
-        name: String::new(),
-        description: String::new(),
-        link: LinkType::from_number(u16::from_le_bytes([low, high])),
-        snaplen_bytes: header.snaplen,
-    };
-    let tick_ns = match header.ts_resolution {
-        PcapTsResolution::MicroSecond => 1_000,
-        PcapTsResolution::NanoSecond => 1,
-    };
-    (interface, Clock::of_ticks_ns(tick_ns))
-}
-
-/// Whether these are the first bytes of a pcap file, in either byte order and resolution.
-fn is_pcap_magic(magic: [u8; 4]) -> bool {
-    const MAGICS: [u32; 2] = [0xa1b2_c3d4, 0xa1b2_3c4d];
-    MAGICS.contains(&u32::from_be_bytes(magic)) || MAGICS.contains(&u32::from_le_bytes(magic))
-}
-
-/// The packer whose files begin with these bytes.
+/// The packer whose files begin with these bytes; such files are not unpacked, or not twice.
 fn compression(magic: [u8; 4]) -> Option<&'static str> {
-    match magic {
-        [0x1f, 0x8b, ..] => Some("gzip"),
-        [0x28, 0xb5, 0x2f, 0xfd] => Some("zstd"),
-        [0xfd, b'7', b'z', b'X'] => Some("xz"),
+    match (magic, Packer::of(magic)) {
+        (_, Some(Packer::Gzip)) => Some("gzip"),
+        (_, Some(Packer::Zstd)) => Some("zstd"),
+        ([0xfd, b'7', b'z', b'X'], _) => Some("xz"),
+        ([b'B', b'Z', b'h', _], _) => Some("bzip2"),
+        ([0x04, 0x22, 0x4d, 0x18], _) => Some("lz4"),
         _ => None,
     }
 }

@@ -1,9 +1,12 @@
 //! Reader and writer together: what is written comes back, and nothing that is read panics.
 
 use std::borrow::Cow;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapTsResolution, PcapWriter};
 use pcap_file::pcapng::{Block, PcapNgReader};
 use pcap_file::{DataLink, Endianness};
@@ -191,7 +194,10 @@ fn what_is_no_capture_is_said_so() {
         (b"", "empty"),
         (b"ab", "2 bytes"),
         (b"hello, world of bytes and more", "neither pcap nor pcapng"),
-        (&[0x1f, 0x8b, 8, 0, 0, 0], "gzip"),
+        (
+            &[0x1f, 0x8b, 8, 0, 0, 0],
+            "the gzip data are cut off after 6 bytes",
+        ),
         (&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0], "8 bytes"),
         (&[0x0a, 0x0d, 0x0d, 0x0a, 28, 0], "6 bytes"),
     ];
@@ -308,6 +314,96 @@ fn pcap_is_read_in_either_byte_order_and_resolution() {
 }
 
 #[test]
+fn modified_pcap_files_have_longer_packet_headers() {
+    for big in [false, true] {
+        let bytes = |value: u32| {
+            if big {
+                value.to_be_bytes()
+            } else {
+                value.to_le_bytes()
+            }
+        };
+        let header = [0xa1b2_cd34, 0, 0, 0, 65_535, 1].map(bytes).concat();
+        let packet = |kind: u8, data: &[u8]| {
+            let len = u32::try_from(data.len()).unwrap();
+            let usual = [5, 7, len, 1500].map(bytes).concat();
+            // Index of the interface, protocol, kind of packet, padding.
+            [&usual[..], &[0, 0, 0, 2, 8, 0, kind, 0], data].concat()
+        };
+        let file = [header, packet(0, b"come"), packet(4, b"gone")].concat();
+        let (records, stop) = read_all(&file);
+        assert_eq!(stop, None);
+        let seen: Vec<_> = records
+            .iter()
+            .map(|(number, r)| (*number, r.at.0, r.direction, r.orig_len_bytes, &r.data[..]))
+            .collect();
+        let at = 5_000_007_000;
+        assert_eq!(
+            seen,
+            [
+                (1, at, Some(Direction::Inbound), 1500, &b"come"[..]),
+                (2, at, Some(Direction::Outbound), 1500, &b"gone"[..]),
+            ]
+        );
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    compress_to_vec(bytes, CompressionLevel::Fastest)
+}
+
+#[test]
+fn compressed_files_are_read_as_though_they_were_not() {
+    let file = sample_file();
+    let whole = read_all(&file);
+    assert_eq!(read_all(&gzip(&file)), whole);
+    assert_eq!(read_all(&zstd(&file)), whole);
+    // Compressed files may be joined as plain ones may.
+    let joined = [gzip(&file), gzip(&file)].concat();
+    assert_eq!(read_all(&joined).0.len(), 2 * whole.0.len());
+    let joined = [zstd(&file), zstd(&file)].concat();
+    assert_eq!(read_all(&joined).0.len(), 2 * whole.0.len());
+    let twice = Reader::new(&gzip(&gzip(&file))[..]).unwrap_err();
+    assert_eq!(
+        twice.to_string(),
+        "it is compressed with gzip: unpack it first"
+    );
+}
+
+#[test]
+fn a_compressed_file_cut_anywhere_gives_what_came_before() {
+    let file = sample_file();
+    let whole = read_all(&file).0;
+    for packed in [gzip(&file), zstd(&file)] {
+        let mut most = 0;
+        for len in 4..packed.len() {
+            let Ok(mut reader) = Reader::new(&packed[..len]) else {
+                continue;
+            };
+            let mut records = Vec::new();
+            while let Some(frame) = reader.next_frame() {
+                records.push((frame.number, frame.record.into_owned()));
+            }
+            assert_eq!(records[..], whole[..records.len()], "cut after {len}");
+            let stop = reader.stop().unwrap().to_string();
+            let cut_off = format!("data are cut off after {len} bytes");
+            assert!(stop.ends_with(&cut_off), "{stop}");
+            assert!(stop.contains("of the unpacked file: "), "{stop}");
+            most = most.max(records.len());
+        }
+        // Without the checksum at the end, all packets are there.
+        assert_eq!(most, whole.len());
+    }
+}
+
+#[test]
 fn large_blocks_without_packets_are_passed_over() {
     let mut file = sample_file();
     let before = read_all(&file).0.len();
@@ -332,6 +428,17 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         if let Ok(mut reader) = Reader::new(&bytes[..]) {
+            while reader.next_frame().is_some() {}
+        }
+    }
+
+    #[test]
+    fn a_spoiled_compressed_file_never_panics(at in 0..1000_usize, value: u8, as_zstd: bool) {
+        let file = sample_file();
+        let mut packed = if as_zstd { zstd(&file) } else { gzip(&file) };
+        let at = at % packed.len();
+        packed[at] = value;
+        if let Ok(mut reader) = Reader::new(&packed[..]) {
             while reader.next_frame().is_some() {}
         }
     }

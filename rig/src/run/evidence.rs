@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::driver::{Fault, Observed};
 use super::transcript::Transcript;
 use crate::agent::protocol::SocketRow;
-use crate::analysis::{Analyzer, Flow, Options};
+use crate::analysis::{Analyzer, Feed, Flow, Options};
 use crate::backend::BackendError;
 use crate::judge::{
     Account, Annotation, CheckReport, Evidence, HostEvidence, Judgement, Verdict, judge, node_of,
@@ -17,7 +17,6 @@ use crate::judge::{
 use crate::pcapng::{HostCapture, MergeNotes, Merged};
 use crate::plan::Plan;
 use crate::units::{HostName, MarkName, Timestamp};
-use crate::wire;
 
 /// Everything that was gathered of a cell.
 pub(super) struct Gathered {
@@ -96,13 +95,16 @@ fn flows_of(merged: &Merged) -> Vec<Flow> {
         keep_events: true,
         keep_payload: true,
     });
+    let mut feed = Feed::default();
     for (frame, record) in (1..).zip(merged.records()) {
         let Some(interface) = merged.interface(record.interface) else {
             continue;
         };
-        if let Ok(packet) = wire::decode(interface.link, &record.data, record.orig_len_bytes) {
-            analyzer.push(frame, record.at, &packet);
-        }
+        feed.push(&mut analyzer, frame, interface.link, record);
+    }
+    let passed_over = feed.finish(&mut analyzer);
+    if passed_over.is_worth_telling() {
+        tracing::warn!(%passed_over, "packets that are in no flow");
     }
     analyzer.finish()
 }

@@ -54,10 +54,10 @@ pub fn hash_identity(
             Some(6) => hash_v6(packet, compared, state),
             _ => None,
         },
-        Network::NotIp if link == LinkType::Ethernet => {
+        Network::Other(..) if link == LinkType::Ethernet => {
             return hash_frame(data, state).map(|()| None).ok_or(Unidentified);
         }
-        Network::NotIp | Network::Cut => None,
+        Network::Other(..) | Network::Cut => None,
     };
     route.map(Some).ok_or(Unidentified)
 }

@@ -101,13 +101,24 @@ const ETHER_TYPE_IPV4: u16 = 0x0800;
 const ETHER_TYPE_IPV6: u16 = 0x86dd;
 
 /// What lies behind the link-layer header.
+#[derive(Clone, Copy)]
 pub(super) enum Network<'a> {
     /// An IP packet.
     Ip(&'a [u8]),
-    /// Another protocol, such as ARP.
-    NotIp,
+    /// Another protocol, such as ARP, by its `EtherType`; 0 where none is told.
+    Other(u16, &'a [u8]),
     /// The packet is cut off within the link-layer header.
     Cut,
+}
+
+impl Network<'_> {
+    /// Bytes that lie behind the header.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Ip(rest) | Self::Other(_, rest) => rest.len(),
+            Self::Cut => 0,
+        }
+    }
 }
 
 /// Passes over the link-layer header of a packet; none for a type that is not read.
@@ -135,16 +146,28 @@ fn by_ether_type(data: &[u8], type_at: usize, header_bytes: usize) -> Network<'_
         .and_then(|(ether_type, rest)| untagged(ether_type, rest));
     match found {
         Some((ETHER_TYPE_IPV4 | ETHER_TYPE_IPV6, rest)) => Network::Ip(rest),
-        Some(_) => Network::NotIp,
+        Some((other, rest)) => Network::Other(other, rest),
         None => Network::Cut,
     }
 }
 
+/// Whether a cooked capture says that the packet was sent by the capturing host itself.
+#[inline]
+pub(super) fn is_outgoing(link: LinkType, data: &[u8]) -> bool {
+    const OUTGOING: u8 = 4;
+    let kind = match link {
+        LinkType::LinuxSll => data.get(1),
+        LinkType::LinuxSll2 => data.get(10),
+        _ => None,
+    };
+    kind == Some(&OUTGOING)
+}
+
 /// Goes by the version field of the IP header.
-fn by_version(data: Option<&[u8]>) -> Network<'_> {
+pub(super) fn by_version(data: Option<&[u8]>) -> Network<'_> {
     match data.and_then(|data| data.first().map(|first| (first >> 4, data))) {
         Some((4 | 6, data)) => Network::Ip(data),
-        Some(_) => Network::NotIp,
+        Some((_, data)) => Network::Other(0, data),
         None => Network::Cut,
     }
 }

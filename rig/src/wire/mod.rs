@@ -1,21 +1,44 @@
-//! Bytes of a captured packet become small views of its headers. No I/O, no allocation.
+//! Bytes of a captured packet become small views of its headers. No I/O, and no allocation but for
+//! fragments.
 //!
 //! [`decode`] reads the link layers of [`LinkType`], VLAN tags, IPv4 with options, IPv6 with
-//! extension headers, TCP and UDP. Packets that were cut short by the capture are read as far as
-//! they go; lengths come from the IP header, not from what was captured. [`synth`] goes the other
-//! way and makes packets for tests and for hosts that are only pretended.
+//! extension headers, TCP, UDP and ICMP errors, and unwraps the encapsulations of [`Tunnel`]. Packets
+//! that were cut short by the capture are read as far as they go; lengths come from the IP header,
+//! not from what was captured. A [`Decoder`] does the same for all packets of a capture and puts
+//! fragments together, for which it keeps them. [`synth`] goes the other way and makes packets for
+//! tests and for hosts that are only pretended.
 
 mod link;
+
+mod ip;
 
 mod packet;
 
 mod identity;
+mod walk;
+
+mod tunnel;
+
+mod fragments;
+
+mod decoder;
+
+mod checksum;
+
+mod icmp;
 
 mod seq;
 
 pub mod synth;
 
+pub use checksum::Checksum;
+pub use decoder::{Captured, Decoder};
+pub use icmp::{IcmpError, IcmpKind};
 pub use identity::{Compared, Route, Unidentified, hash_identity};
 pub use link::{Ethernet, LinkType};
 pub use packet::{Packet, Tcp, TcpOptions, Transport, Udp, Undecoded, decode};
 pub use seq::Seq;
+pub use tunnel::{MAX_TUNNELS, Tunnel, Tunnels};
+
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{
-    Ipv6FragmentHeaderSlice, LaxIpSlice, TcpOptionElement, TcpOptionsIterator, TcpSlice, UdpSlice,
-    ip_number,
-};
+use etherparse::{TcpOptionElement, TcpOptionsIterator, TcpSlice, UdpSlice, ip_number};
 
-use super::link::{LinkType, Network, network};
+use super::checksum::{self, Checksum};
+use super::icmp::{self, IcmpError};
+use super::ip::{Ip, len_u32};
+use super::link::LinkType;
 use super::seq::Seq;
+use super::tunnel::Tunnels;
+use super::walk::walk;
 
 /// Why a packet gives nothing to analyse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -33,8 +35,12 @@ pub struct Packet<'a> {
     pub destination: IpAddr,
     /// Length in bytes by the IP header (`ip.len`, or 40 plus `ipv6.plen`).
     pub ip_len_bytes: u32,
-    /// It is the first fragment of a larger packet, whose further fragments name no ports.
+    /// It is the first fragment of a larger packet and stands for it.
     pub first_fragment: bool,
+    /// What it came in.
+    pub tunnels: Tunnels,
+    /// What its checksums say.
+    pub checksum: Checksum,
     /// What it carries.
     pub transport: Transport<'a>,
 }
@@ -46,6 +52,8 @@ pub enum Transport<'a> {
     Tcp(Tcp<'a>),
     /// A UDP datagram.
     Udp(Udp<'a>),
+    /// An ICMP error about a segment or datagram.
+    IcmpError(IcmpError),
     /// A fragment after the first one.
     Fragment,
     /// Another protocol, by its IP protocol number.
@@ -141,77 +149,59 @@ impl Packet<'_> {
     }
 }
 
-/// Reads a captured packet. `orig_len_bytes` is its length on the wire, which stands in for an IP
-/// length of zero, as segmentation offload leaves it.
+/// Reads a captured packet by itself; [`Decoder`](super::Decoder) puts fragments together too.
+/// `orig_len_bytes` is its length on the wire, which stands in for an IP length of zero, as
+/// segmentation offload leaves it.
 #[inline]
 pub fn decode(link: LinkType, data: &[u8], orig_len_bytes: u32) -> Result<Packet<'_>, Undecoded> {
-    let ip = match network(link, data) {
-        None => return Err(Undecoded::LinkType(link)),
-        Some(Network::NotIp) => return Err(Undecoded::NotIp),
-        Some(Network::Cut) => return Err(Undecoded::Malformed),
-        Some(Network::Ip(ip)) => ip,
-    };
-    let (slice, stopped) = LaxIpSlice::from_slice(ip).map_err(|_| Undecoded::Malformed)?;
-    let link_len = len_u32(data.len() - ip.len());
-    let whole = orig_len_bytes.saturating_sub(link_len);
-    let claimed = claimed_len(&slice);
-    let ip_len_bytes = if claimed == 0 { whole } else { claimed };
-    let payload = slice.payload();
-    let header_len = payload.payload.as_ptr().addr() - ip.as_ptr().addr();
-    let (fragment, first) = fragment(&slice);
-    let transport = if fragment && !first {
-        Transport::Fragment
-    } else if stopped.is_some() {
-        Transport::Malformed
+    let found = walk(link, data, orig_len_bytes)?;
+    Ok(packet(&found.ip, found.tunnels))
+}
+
+/// The packet that an IP header and its payload make.
+#[inline]
+pub(super) fn packet<'a>(ip: &Ip<'a>, tunnels: Tunnels) -> Packet<'a> {
+    let (transport, told) = if ip.is_later_piece() {
+        (Transport::Fragment, None)
+    } else if ip.cut {
+        (Transport::Malformed, None)
     } else {
-        let len = ip_len_bytes.saturating_sub(len_u32(header_len));
-        transport(payload.ip_number.0, payload.payload, len)
+        transport(ip)
     };
-    Ok(Packet {
-        source: slice.source_addr(),
-        destination: slice.destination_addr(),
-        ip_len_bytes,
-        first_fragment: fragment && first,
-        transport,
-    })
-}
-
-/// Length of the whole packet by its IP header; 0 when the header does not say.
-#[inline]
-fn claimed_len(slice: &LaxIpSlice<'_>) -> u32 {
-    const IPV6_HEADER_BYTES: u32 = 40;
-    match slice {
-        LaxIpSlice::Ipv4(ip) => u32::from(ip.header().total_len()),
-        LaxIpSlice::Ipv6(ip) => match ip.header().payload_length() {
-            0 => 0,
-            len => IPV6_HEADER_BYTES + u32::from(len),
-        },
-    }
-}
-
-/// Whether the packet is a fragment, and whether it is the first one.
-#[inline]
-fn fragment(slice: &LaxIpSlice<'_>) -> (bool, bool) {
-    if !slice.is_fragmenting_payload() {
-        return (false, false);
-    }
-    let first = match slice {
-        LaxIpSlice::Ipv4(ip) => ip.header().fragments_offset().value() == 0,
-        LaxIpSlice::Ipv6(ip) => {
-            // The fragment header is the last one before the payload.
-            let extensions = ip.extensions().slice();
-            let at = extensions.len().checked_sub(8);
-            at.and_then(|at| Ipv6FragmentHeaderSlice::from_slice(&extensions[at..]).ok())
-                .is_some_and(|header| header.fragment_offset().value() == 0)
+    let checksum = match told {
+        _ if ip.damaged => Checksum::WrongIp,
+        Some((told, bytes)) if ip.checkable && ip.piece.is_none() && ip.is_whole() => {
+            if checksum::is_credible(ip, bytes, told) {
+                Checksum::Credible
+            } else {
+                Checksum::WrongTransport
+            }
         }
+        _ => Checksum::Credible,
     };
-    (true, first)
+    Packet {
+        source: ip.source,
+        destination: ip.destination,
+        ip_len_bytes: ip.len,
+        first_fragment: ip.piece.is_some_and(|piece| piece.offset == 0),
+        tunnels,
+        checksum,
+        transport,
+    }
 }
 
+/// What a packet carries; with it the checksum of a segment or datagram, and the bytes that it
+/// covers.
 #[inline]
-fn transport(protocol: u8, bytes: &[u8], len_bytes: u32) -> Transport<'_> {
-    if protocol == ip_number::TCP.0 {
-        let whole = TcpSlice::from_slice(bytes).ok().map(|tcp| Tcp {
+fn transport<'a>(ip: &Ip<'a>) -> (Transport<'a>, Option<(u16, &'a [u8])>) {
+    let (bytes, len_bytes) = (ip.payload, ip.payload_len);
+    if ip.protocol == ip_number::TCP.0 {
+        let whole = TcpSlice::from_slice(bytes).ok();
+        let Some(tcp) = whole else {
+            let tcp = tcp_without_options(bytes, len_bytes);
+            return (tcp.map_or(Transport::Malformed, Transport::Tcp), None);
+        };
+        let segment = Tcp {
             source_port: tcp.source_port(),
             destination_port: tcp.destination_port(),
             seq: Seq(tcp.sequence_number()),
@@ -221,14 +211,18 @@ fn transport(protocol: u8, bytes: &[u8], len_bytes: u32) -> Transport<'_> {
             options: &tcp.header_slice()[TCP_FIXED_BYTES..],
             payload: tcp.payload(),
             payload_len_bytes: len_bytes.saturating_sub(len_u32(tcp.header_len())),
-        });
-        let tcp = whole.or_else(|| tcp_without_options(bytes, len_bytes));
-        return tcp.map_or(Transport::Malformed, Transport::Tcp);
+        };
+        return (Transport::Tcp(segment), Some((tcp.checksum(), bytes)));
     }
-    if protocol == ip_number::UDP.0 {
-        return udp(bytes, len_bytes).map_or(Transport::Malformed, Transport::Udp);
+    if ip.protocol == ip_number::UDP.0 {
+        let Some((datagram, told, covered)) = udp(bytes, len_bytes) else {
+            return (Transport::Malformed, None);
+        };
+        return (Transport::Udp(datagram), Some((told, covered)));
     }
-    Transport::Other(protocol)
+    let error = icmp::error(ip.protocol, bytes);
+    let other = || Transport::Other(ip.protocol);
+    (error.map_or_else(other, Transport::IcmpError), None)
 }
 
 /// Length of a TCP header without options.
@@ -261,7 +255,8 @@ fn tcp_without_options(bytes: &[u8], len_bytes: u32) -> Option<Tcp<'_>> {
     })
 }
 
-fn udp(bytes: &[u8], len_bytes: u32) -> Option<Udp<'_>> {
+/// A datagram, its checksum and the bytes that it covers.
+fn udp(bytes: &[u8], len_bytes: u32) -> Option<(Udp<'_>, u16, &[u8])> {
     const HEADER_BYTES: u32 = 8;
     let udp = UdpSlice::from_slice_lax(bytes).ok()?;
     // A length of zero stands in jumbograms, RFC 2675 section 4; a too small one is an error.
@@ -269,17 +264,19 @@ fn udp(bytes: &[u8], len_bytes: u32) -> Option<Udp<'_>> {
         0 => len_bytes,
         length => u32::from(length),
     };
-    Some(Udp {
+    let datagram = Udp {
         source_port: udp.source_port(),
         destination_port: udp.destination_port(),
         payload: udp.payload(),
         payload_len_bytes: claimed.checked_sub(HEADER_BYTES)?,
-    })
-}
-
-#[inline]
-fn len_u32(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
+    };
+    // One that claims more than its packet holds cannot be judged; no checksum is told by a zero.
+    let told = if claimed > len_bytes {
+        0
+    } else {
+        udp.checksum()
+    };
+    Some((datagram, told, udp.slice()))
 }
 
 #[cfg(test)]
@@ -446,6 +443,7 @@ mod tests {
             for link in [LinkType::from_number(number), LinkType::RawIp, LinkType::Ethernet] {
                 if let Ok(packet) = decode(link, &bytes, orig) {
                     let _ = packet.endpoints();
+                    let _ = packet.tunnels.to_string();
                 }
             }
         }

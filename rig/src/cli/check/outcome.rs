@@ -352,6 +352,8 @@ mod tests {
                 history: "Sh".to_owned(),
                 closed_by: None,
                 completeness: 0,
+                tunnels: crate::wire::Tunnels::default(),
+                icmp_errors: Vec::new(),
                 events,
             }
         };

@@ -4,6 +4,7 @@ use super::*;
 use crate::analysis::{ConnState, Flow, Proto, Side};
 use crate::pattern::testing::events;
 use crate::pattern::{Library, PatternFile};
+use crate::wire::Tunnels;
 
 fn flow(text: &str) -> Flow {
     let events = events(text);
@@ -20,6 +21,8 @@ fn flow(text: &str) -> Flow {
         history: String::new(),
         closed_by: None,
         completeness: 0,
+        tunnels: Tunnels::default(),
+        icmp_errors: Vec::new(),
         events,
     }
 }

@@ -1,0 +1,89 @@
+//! From the link layer to the innermost IP packet.
+
+use etherparse::ip_number;
+
+use super::ip::{self, Ip, len_u32};
+use super::link::{LinkType, Network, network};
+use super::packet::Undecoded;
+use super::tunnel::{self, Tunnels};
+
+/// An IP packet and the encapsulations that it came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found<'a> {
+    pub(super) ip: Ip<'a>,
+    pub(super) tunnels: Tunnels,
+}
+
+/// Passes over the link layer and encapsulations, up to what is in none or to a fragment.
+#[inline]
+pub(super) fn walk(
+    link: LinkType,
+    data: &[u8],
+    orig_len_bytes: u32,
+) -> Result<Found<'_>, Undecoded> {
+    let network = network(link, data).ok_or(Undecoded::LinkType(link))?;
+    let mut tunnels = Tunnels::default();
+    let ip = if let Network::Ip(bytes) = network {
+        let len = orig_len_bytes.saturating_sub(len_u32(data.len() - bytes.len()));
+        ip::read(bytes, len).ok_or(Undecoded::Malformed)?
+    } else {
+        shims(network, data.len(), orig_len_bytes, &mut tunnels)?
+    };
+    // Nearly all packets carry TCP, in which nothing else is looked for.
+    if ip.protocol == ip_number::TCP.0 {
+        return Ok(Found { ip, tunnels });
+    }
+    unwrap(ip, tunnels)
+}
+
+/// Unwraps an IP packet as far as it goes.
+pub(super) fn unwrap(mut ip: Ip<'_>, mut tunnels: Tunnels) -> Result<Found<'_>, Undecoded> {
+    // Each turn adds an encapsulation, of which there is a bounded number.
+    loop {
+        if ip.piece.is_some() || ip.cut || ip.damaged {
+            return Ok(Found { ip, tunnels });
+        }
+        let Some(inner) = tunnel::in_ip(&ip) else {
+            return Ok(Found { ip, tunnels });
+        };
+        let mut deeper = tunnels;
+        if !deeper.push(inner.tunnel) {
+            return Ok(Found { ip, tunnels });
+        }
+        let rest = inner.network.len();
+        match shims(inner.network, rest, inner.len, &mut deeper) {
+            Ok(found) => (ip, tunnels) = (found, deeper),
+            // It only looked like an encapsulation.
+            Err(Undecoded::Malformed) => return Ok(Found { ip, tunnels }),
+            Err(other) => return Err(other),
+        }
+    }
+}
+
+/// Passes over what may stand between the link layer and IP. Of the layer, `captured` bytes are
+/// there, and it has `len` bytes on the wire.
+fn shims<'a>(
+    mut network: Network<'a>,
+    mut captured: usize,
+    mut len: u32,
+    tunnels: &mut Tunnels,
+) -> Result<Ip<'a>, Undecoded> {
+    // Each turn adds an encapsulation, of which there is a bounded number.
+    loop {
+        len = len.saturating_sub(len_u32(captured - network.len()));
+        match network {
+            Network::Ip(bytes) => return ip::read(bytes, len).ok_or(Undecoded::Malformed),
+            Network::Cut => return Err(Undecoded::Malformed),
+            Network::Other(ether_type, bytes) => {
+                let inner = tunnel::behind_link(ether_type, bytes, len);
+                let inner = inner.ok_or(Undecoded::NotIp)?;
+                if !tunnels.push(inner.tunnel) {
+                    return Err(Undecoded::NotIp);
+                }
+                len = inner.len;
+                network = inner.network;
+                captured = network.len();
+            }
+        }
+    }
+}
