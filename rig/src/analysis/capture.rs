@@ -28,21 +28,30 @@ impl Analyzer {
     /// Takes in every packet of a capture, up to its end or to where reading had to stop.
     pub fn read<R: Read>(&mut self, reader: &mut Reader<R>) -> PassedOver {
         let mut passed_over = PassedOver::default();
-        while let Some(Frame {
+        while let Some(frame) = reader.next_frame() {
+            self.push_frame(&frame, &mut passed_over);
+        }
+        passed_over
+    }
+
+    /// Takes in one packet of a capture with its comments.
+    #[inline]
+    pub fn push_frame(&mut self, frame: &Frame<'_>, passed_over: &mut PassedOver) {
+        let Frame {
             number,
             link,
             record,
-        }) = reader.next_frame()
-        {
-            match decode(link, &record.data, record.orig_len_bytes) {
-                Ok(packet) => {
-                    passed_over.count_transport(&packet.transport);
-                    self.push(number, record.at, &packet);
+        } = frame;
+        match decode(*link, &record.data, record.orig_len_bytes) {
+            Ok(packet) => {
+                passed_over.count_transport(&packet.transport);
+                self.push(*number, record.at, &packet);
+                if !record.comments.is_empty() {
+                    self.comment(*number, &record.comments);
                 }
-                Err(reason) => passed_over.count(reason),
             }
+            Err(reason) => passed_over.count(reason),
         }
-        passed_over
     }
 }
 

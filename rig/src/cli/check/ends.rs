@@ -13,7 +13,7 @@ const LEAST_LIKENESS: f64 = 0.6;
 
 /// Which flows are meant, by their ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Selector {
+pub(in crate::cli) struct Selector {
     /// As written.
     pub(super) text: String,
     initiator: End,
@@ -31,7 +31,7 @@ struct End {
 impl Selector {
     /// Reads `A -> B`, each end `*`, an address, a port, `address:port`, or a name of the capture
     /// alone or with a port.
-    pub(super) fn read(text: &str, names: &[(IpAddr, String)]) -> Result<Self, Fault> {
+    pub(in crate::cli) fn read(text: &str, names: &[(IpAddr, String)]) -> Result<Self, Fault> {
         let Some((initiator, responder)) = text.split_once("->") else {
             let mut fault = Fault::new("two ends joined by `->` are expected");
             fault.hint = Some("write `* -> :15102`, or `alice -> 10.0.0.10:15102`".to_owned());
@@ -47,7 +47,7 @@ impl Selector {
         })
     }
 
-    pub(super) fn means(&self, flow: &Flow) -> bool {
+    pub(in crate::cli) fn means(&self, flow: &Flow) -> bool {
         self.initiator.means(flow.orig) && self.responder.means(flow.resp)
     }
 }

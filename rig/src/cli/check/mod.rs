@@ -1,7 +1,7 @@
 //! `rig check`: holds the connections of a capture against fates, counts and a pattern.
 
 mod capture;
-mod ends;
+pub(super) mod ends;
 mod outcome;
 mod request;
 
