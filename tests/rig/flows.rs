@@ -183,3 +183,98 @@ fn a_reader_that_leaves_ends_it_quietly() {
     assert_eq!(text(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
 }
+
+#[test]
+fn the_fields_as_comma_separated_values() {
+    assert_snapshot!(shown(&flows(&["--csv"], &loopback()), None));
+}
+
+#[test]
+fn the_schema_of_the_objects() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));
+    let output = command.args(["flows", "--schema"]).output().unwrap();
+    assert_snapshot!(shown(&output, None));
+}
+
+#[test]
+fn every_object_has_what_the_schema_says() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));
+    let schema = command.args(["flows", "--schema"]).output().unwrap().stdout;
+    let schema: serde_json::Value = serde_json::from_slice(&schema).unwrap();
+    let json = flows(&["--json"], &loopback()).stdout;
+    for line in text(&json).lines() {
+        let flow: serde_json::Value = serde_json::from_str(line).unwrap();
+        let flow = flow.as_object().unwrap();
+        for name in schema["required"].as_array().unwrap() {
+            assert!(flow.contains_key(name.as_str().unwrap()), "{name} {line}");
+        }
+        for name in flow.keys() {
+            assert!(schema["properties"].get(name).is_some(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_ladder_shows_the_comments_of_the_capture() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("named.pcapng");
+    std::fs::write(&path, named()).unwrap();
+    let ladder = flows(&["--ladder", "1"], &path);
+    assert!(
+        text(&ladder.stdout)
+            .lines()
+            .all(|line| line.chars().count() <= 100)
+    );
+    assert_snapshot!(shown(&ladder, None));
+    let none = flows(&["--ladder", "2"], &path);
+    assert_snapshot!("no_such_ladder", shown(&none, Some(folder.path())));
+}
+
+#[test]
+fn flows_are_chosen_by_their_ends_and_fields() {
+    let ports = |arguments: &[&str]| -> Vec<u64> {
+        let output = flows(&[arguments, &["--json"]].concat(), &loopback());
+        assert!(output.status.success(), "{output:?}");
+        let flow = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let port = |line| flow(line)["id.orig_p"].as_u64().unwrap();
+        text(&output.stdout).lines().map(port).collect()
+    };
+    for (arguments, expected) in [
+        (&["--flow", "127.0.0.1:40002"][..], &[40002][..]),
+        (&["--flow", ":5353"], &[40004]),
+        (&["--flow", "15102 -> *"], &[]),
+        (&["--flow", "* -> 15102", "--where", "resp_bytes"], &[40001]),
+        (&["--flow", "40001", "--flow", "40003"], &[40001, 40003]),
+        (&["--where", "reset_unanswered_bytes == 6"], &[40002]),
+        (
+            &["--where", "duration > 40ms or proto == udp"],
+            &[40002, 40004],
+        ),
+        (&["--where", "not id.orig_h in 127.0.0.0/8"], &[40004]),
+    ] {
+        assert_eq!(ports(arguments), expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn mistakes_are_shown_with_their_place() {
+    let mut all = String::new();
+    for arguments in [
+        ["--where", "orig_byts > 5"],
+        ["--where", "conn_state == SF and (duration > 5)"],
+        ["--flow", "127.0.0.1 -> nobody"],
+        ["--flow", "nobody"],
+        ["--tcp-timeout", "5"],
+        ["--udp-timeout", "0s"],
+    ] {
+        let output = flows(&arguments, &loopback());
+        all.push_str(&format!("{}\n", shown(&output, None)));
+    }
+    assert_snapshot!(all);
+}
+
+#[test]
+fn with_timeouts_flows_come_as_they_end() {
+    let timeouts = ["--tcp-timeout", "20ms", "--udp-timeout", "1s"];
+    assert_snapshot!(shown(&flows(&timeouts, &loopback()), None));
+}

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::events::{self, Keep};
+use super::expiry::{Class, Due, Expiry, Timeouts, deadline};
 use super::fate;
-use super::flow::{Event, Flow, Proto, Sender, Side, TcpFlags};
+use super::flow::{Ended, Event, Flow, Proto, Sender, Side, TcpFlags};
 use super::history::History;
 use super::key::Key;
 use super::remarks::Remarks;
+use super::step::{self, Steps};
 use super::tcp::{Segment, TcpState};
 use crate::units::Timestamp;
 use crate::wire::{Checksum, IcmpError, Packet, Tcp, Transport, Tunnels, Udp};
@@ -43,7 +45,19 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Analyzer {
     keep: Keep,
-    flows: Vec<Conversation>,
+    /// The flow whose steps are kept, by its number.
+    steps_of: Option<u64>,
+    timeouts: Timeouts,
+    expiry: Expiry,
+    /// Flows that are not over, each in its place; in the order of their first packets while
+    /// nothing times out.
+    flows: Vec<Option<Conversation>>,
+    /// Places that are free.
+    free: Vec<usize>,
+    /// Flows that are over and were not asked for yet.
+    ended: Vec<Flow>,
+    /// How many flows have begun.
+    begun: u64,
     /// The latest flow of each key. The standard hasher is keyed at random, so a hostile capture
     /// cannot make keys collide.
     latest: HashMap<Key, usize>,
@@ -61,14 +75,18 @@ struct Conversation {
     last: Timestamp,
     first_frame: u64,
     remarks: Option<Box<Remarks>>,
+    number: u64,
+    /// It stands in the queue of closed connections.
+    watched_closed: bool,
+    ended: Option<Ended>,
     kind: Kind,
 }
 
 /// Memory grows by this for each flow, beside its place in the hash table, while no events are kept
 /// and its numbers have no holes.
-const MAX_BYTES_PER_FLOW: usize = 320;
+const MAX_BYTES_PER_FLOW: usize = 384;
 
-const _: () = assert!(size_of::<Conversation>() <= MAX_BYTES_PER_FLOW);
+const _: () = assert!(size_of::<Option<Conversation>>() <= MAX_BYTES_PER_FLOW);
 
 #[derive(Debug)]
 enum Kind {
@@ -82,6 +100,7 @@ struct UdpState {
     resp: Side,
     history: History,
     events: Vec<Event>,
+    steps: Option<Box<Steps>>,
 }
 
 impl Analyzer {
@@ -92,36 +111,119 @@ impl Analyzer {
             keep: Keep {
                 events: options.keep_events || options.keep_payload,
                 payload: options.keep_payload,
+                steps: false,
             },
+            steps_of: None,
+            timeouts: Timeouts::default(),
+            expiry: Expiry::default(),
             flows: Vec::new(),
+            free: Vec::new(),
+            ended: Vec::new(),
+            begun: 0,
             latest: HashMap::new(),
             recent: None,
         }
+    }
+
+    /// Lets flows end that have had no packet for some time.
+    #[must_use]
+    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Keeps one flow segment by segment: the one with this number, from 1 on.
+    #[must_use]
+    pub fn keeping_steps_of(mut self, number: u64) -> Self {
+        self.steps_of = Some(number);
+        self
     }
 
     /// Takes in a packet, in the order of the capture. Packets that are neither TCP nor UDP belong
     /// to no flow; ICMP errors are noted at the flow whose packet they quote. A segment or datagram
     /// with a wrong checksum, which its receiver throws away, is counted and changes no state.
     pub fn push(&mut self, frame: u64, at: Timestamp, packet: &Packet<'_>) {
+        if self.timeouts.is_on() {
+            self.expire(at);
+        }
         match &packet.transport {
             Transport::Tcp(tcp) => self.push_tcp(frame, at, packet, tcp),
             Transport::Udp(udp) => self.push_udp(frame, at, packet, udp),
-            Transport::IcmpError(error) => self.push_icmp_error(frame, error),
+            Transport::IcmpError(error) => self.push_icmp_error(frame, at, error),
             Transport::Fragment | Transport::Other(_) | Transport::Malformed => {}
         }
     }
 
-    /// The flows, in the order of their first packets.
+    /// Takes in what the capture says of the packet that was pushed last.
+    pub fn comment(&mut self, frame: u64, comments: &[String]) {
+        let Some((_, index)) = self.recent else {
+            return;
+        };
+        if let Some(flow) = &mut self.flows[index]
+            && let Some(steps) = flow.steps()
+        {
+            steps.comment(frame, comments);
+        }
+    }
+
+    /// Ends the flows that have had no packet for their timeout by now. Packets do so by
+    /// themselves; this is for when none come.
+    pub fn expire(&mut self, now: Timestamp) {
+        for class in Class::ALL {
+            let Some(timeout) = self.timeouts.of(class) else {
+                continue;
+            };
+            while let Some(due) = self.expiry.next(class, now) {
+                let Some(flow) = &mut self.flows[due.index] else {
+                    continue;
+                };
+                if flow.number != due.number {
+                    continue;
+                }
+                let at = deadline(flow.last, timeout);
+                if class == Class::Closed && !flow.is_settled() {
+                    flow.watched_closed = false;
+                } else if at < now {
+                    self.end(due.index, Ended::Timeout);
+                } else {
+                    self.expiry.watch(class, Due { at, ..due });
+                }
+            }
+        }
+    }
+
+    /// The flows that are over, as far as they were not taken yet, in the order in which that was
+    /// found. There are none without timeouts.
+    pub fn take_ended(&mut self) -> Vec<Flow> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Whether there are flows to take.
+    #[must_use]
+    #[inline]
+    pub fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    /// The flows that were not taken, in the order of their first packets.
     #[must_use]
     pub fn finish(self) -> Vec<Flow> {
         self.into_flows().collect()
     }
 
-    /// The flows one by one, in the order of their first packets, which spares the room of having
-    /// them all at once.
-    pub fn into_flows(self) -> impl ExactSizeIterator<Item = Flow> {
+    /// The flows that were not taken one by one, in the order of their first packets, which spares
+    /// the room of having them all at once.
+    pub fn into_flows(mut self) -> impl Iterator<Item = Flow> {
         drop(self.latest);
-        self.flows.into_iter().map(Conversation::into_flow)
+        if self.timeouts.is_on() {
+            // Places were given on, so they are out of order.
+            let number = |flow: &Option<Conversation>| flow.as_ref().map(|flow| flow.number);
+            self.flows.sort_unstable_by_key(number);
+        }
+        let flows = self.flows.into_iter().flatten();
+        self.ended
+            .into_iter()
+            .chain(flows.map(Conversation::into_flow))
     }
 
     fn push_tcp(&mut self, frame: u64, at: Timestamp, packet: &Packet<'_>, tcp: &Tcp<'_>) {
@@ -129,10 +231,8 @@ impl Analyzer {
         let destination = (packet.destination, tcp.destination_port);
         let (key, source_first) = Key::of(Proto::Tcp, source, destination);
         let wrong = packet.checksum != Checksum::Credible;
-        let found = self.find(key).filter(|index| {
-            let flow = &self.flows[*index];
-            wrong || !flow.is_reuse(source_first, tcp)
-        });
+        let found = self.find(key, at);
+        let found = found.filter(|index| wrong || !self.is_replaced(*index, source_first, tcp));
         let index = found.unwrap_or_else(|| {
             let flags = TcpFlags(tcp.flags);
             let flipped = answers(flags, source, destination);
@@ -144,13 +244,19 @@ impl Analyzer {
             self.note_tunnels(opened, packet.tunnels);
             opened
         });
-        let flow = &mut self.flows[index];
+        let Some(flow) = &mut self.flows[index] else {
+            return;
+        };
         flow.last = flow.last.max(at);
         let sender = flow.sender(source_first);
         if wrong {
             flow.take_unreadable(sender, packet.ip_len_bytes);
             return;
         }
+        let keep = Keep {
+            steps: self.steps_of == Some(flow.number),
+            ..self.keep
+        };
         if let Kind::Tcp(state) = &mut flow.kind {
             let segment = Segment {
                 frame,
@@ -160,7 +266,16 @@ impl Analyzer {
                 flags: TcpFlags(tcp.flags),
                 tcp,
             };
-            state.take(&segment, self.keep);
+            state.take(&segment, keep);
+        }
+        if let Some(timeout) = self.timeouts.of(Class::Closed)
+            && !flow.watched_closed
+            && flow.is_settled()
+        {
+            flow.watched_closed = true;
+            let (at, number) = (deadline(flow.last, timeout), flow.number);
+            let due = Due { at, index, number };
+            self.expiry.watch(Class::Closed, due);
         }
     }
 
@@ -168,7 +283,7 @@ impl Analyzer {
         let source = (packet.source, udp.source_port);
         let destination = (packet.destination, udp.destination_port);
         let (key, source_first) = Key::of(Proto::Udp, source, destination);
-        let index = self.find(key).unwrap_or_else(|| {
+        let index = self.find(key, at).unwrap_or_else(|| {
             let flipped = is_service(source.1) && !is_service(destination.1);
             let mut state = UdpState::default();
             if flipped {
@@ -178,7 +293,9 @@ impl Analyzer {
             self.note_tunnels(opened, packet.tunnels);
             opened
         });
-        let flow = &mut self.flows[index];
+        let Some(flow) = &mut self.flows[index] else {
+            return;
+        };
         flow.last = flow.last.max(at);
         let sender = flow.sender(source_first);
         if packet.checksum != Checksum::Credible {
@@ -204,32 +321,102 @@ impl Analyzer {
                 let event = events::datagram(sender, frame, at, udp, self.keep);
                 state.events.push(event);
             }
+            if self.steps_of == Some(flow.number) {
+                let steps = state.steps.get_or_insert_default();
+                steps.push(step::of_datagram(sender, frame, at, udp));
+            }
         }
     }
 
+    /// How many places for flows there are, free ones included.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// The flow of a key, unless it is over by now.
     #[inline]
-    fn find(&mut self, key: Key) -> Option<usize> {
-        if let Some((recent, index)) = self.recent
-            && recent == key
-        {
-            return Some(index);
+    fn find(&mut self, key: Key, at: Timestamp) -> Option<usize> {
+        let index = match self.recent {
+            Some((recent, index)) if recent == key => index,
+            _ => {
+                let index = *self.latest.get(&key)?;
+                self.recent = Some((key, index));
+                index
+            }
+        };
+        if self.timeouts.is_on() && self.is_idle(index, at) {
+            self.end(index, Ended::Timeout);
+            return None;
         }
-        let index = *self.latest.get(&key)?;
-        self.recent = Some((key, index));
         Some(index)
     }
 
+    /// Whether a flow has had no packet for longer than it may.
+    fn is_idle(&self, index: usize, at: Timestamp) -> bool {
+        let Some(flow) = &self.flows[index] else {
+            return false;
+        };
+        let timeout = self.timeouts.of(flow.class());
+        timeout.is_some_and(|timeout| deadline(flow.last, timeout) < at)
+    }
+
+    /// Whether a segment begins a new connection in the place of a flow, which is over then.
+    #[inline]
+    fn is_replaced(&mut self, index: usize, source_first: bool, tcp: &Tcp<'_>) -> bool {
+        let Some(flow) = &mut self.flows[index] else {
+            return true;
+        };
+        let replaced = flow.is_reuse(source_first, tcp);
+        if replaced {
+            flow.ended = Some(Ended::Reuse);
+            if self.timeouts.is_on() {
+                self.end(index, Ended::Reuse);
+            }
+        }
+        replaced
+    }
+
+    /// Gives a flow out and its place free.
+    fn end(&mut self, index: usize, why: Ended) {
+        let Some(mut flow) = self.flows[index].take() else {
+            return;
+        };
+        flow.ended = Some(why);
+        self.free.push(index);
+        self.latest.remove(&flow.key);
+        if self.recent.is_some_and(|(_, recent)| recent == index) {
+            self.recent = None;
+        }
+        self.ended.push(flow.into_flow());
+    }
+
     fn open(&mut self, key: Key, orig_first: bool, frame: u64, at: Timestamp, kind: Kind) -> usize {
-        let index = self.flows.len();
-        self.flows.push(Conversation {
+        self.begun += 1;
+        let flow = Conversation {
             key,
             orig_first,
             first: at,
             last: at,
             first_frame: frame,
             remarks: None,
+            number: self.begun,
+            watched_closed: false,
+            ended: None,
             kind,
-        });
+        };
+        let class = flow.class();
+        let index = if let Some(index) = self.free.pop() {
+            self.flows[index] = Some(flow);
+            index
+        } else {
+            self.flows.push(Some(flow));
+            self.flows.len() - 1
+        };
+        if let Some(timeout) = self.timeouts.of(class) {
+            let (at, number) = (deadline(at, timeout), self.begun);
+            self.expiry.watch(class, Due { at, index, number });
+        }
         self.latest.insert(key, index);
         self.recent = Some((key, index));
         index
@@ -237,14 +424,17 @@ impl Analyzer {
 
     #[inline]
     fn note_tunnels(&mut self, index: usize, tunnels: Tunnels) {
-        if !tunnels.is_empty() {
-            self.flows[index].remarks.get_or_insert_default().tunnels = tunnels;
+        if tunnels.is_empty() {
+            return;
+        }
+        if let Some(flow) = &mut self.flows[index] {
+            flow.remarks.get_or_insert_default().tunnels = tunnels;
         }
     }
 
     /// Notes an ICMP error at the flow that it is about, if that is known.
     #[cold]
-    fn push_icmp_error(&mut self, frame: u64, error: &IcmpError) {
+    fn push_icmp_error(&mut self, frame: u64, at: Timestamp, error: &IcmpError) {
         let proto = if error.about_tcp {
             Proto::Tcp
         } else {
@@ -253,8 +443,8 @@ impl Analyzer {
         let [source, destination] =
             [error.sender, error.receiver].map(|end| (end.ip(), end.port()));
         let (key, source_first) = Key::of(proto, source, destination);
-        if let Some(index) = self.find(key) {
-            let flow = &mut self.flows[index];
+        let found = self.find(key, at);
+        if let Some(flow) = found.and_then(|index| self.flows[index].as_mut()) {
             let about = flow.sender(source_first);
             let remarks = flow.remarks.get_or_insert_default();
             remarks.add_icmp_error(frame, about, error);
@@ -306,6 +496,29 @@ impl Conversation {
         }
     }
 
+    /// Whether both sides are done, so that nothing is to come but repeats.
+    fn is_settled(&self) -> bool {
+        match &self.kind {
+            Kind::Tcp(state) => state.is_settled(),
+            Kind::Udp(_) => false,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match &self.kind {
+            Kind::Udp(_) => Class::Udp,
+            Kind::Tcp(state) if state.is_settled() => Class::Closed,
+            Kind::Tcp(_) => Class::Tcp,
+        }
+    }
+
+    fn steps(&mut self) -> Option<&mut Steps> {
+        match &mut self.kind {
+            Kind::Tcp(state) => state.steps.as_deref_mut(),
+            Kind::Udp(state) => state.steps.as_deref_mut(),
+        }
+    }
+
     fn into_flow(self) -> Flow {
         let [first, second] = self.key.endpoints();
         let (orig, resp) = if self.orig_first {
@@ -320,16 +533,21 @@ impl Conversation {
             resp,
             first: self.first,
             last: self.last,
+            number: self.number,
             first_frame: self.first_frame,
             orig_side: Side::default(),
             resp_side: Side::default(),
             conn_state: super::ConnState::OTH,
             history: String::new(),
             closed_by: None,
+            opened_by: None,
+            reset: None,
+            ended: self.ended,
             completeness: 0,
             tunnels: remarks.tunnels,
             icmp_errors: remarks.icmp_errors,
             events: Vec::new(),
+            steps: Steps::default(),
         };
         let [orig_wrong, resp_wrong] = remarks.checksum_errors;
         let with_wrong = |side: Side, checksum_errors| Side {
@@ -337,14 +555,17 @@ impl Conversation {
             ..side
         };
         match self.kind {
-            Kind::Tcp(state) => Flow {
+            Kind::Tcp(mut state) => Flow {
+                conn_state: state.conn_state(),
                 orig_side: with_wrong(state.orig.counters(state.resp.state), orig_wrong),
                 resp_side: with_wrong(state.resp.counters(state.orig.state), resp_wrong),
-                conn_state: state.conn_state(),
                 history: state.history.text(),
                 closed_by: state.closed_by,
+                opened_by: state.opened_by,
+                reset: state.reset.map(|reset| *reset),
                 completeness: state.completeness,
                 events: state.events.map(|events| *events).unwrap_or_default(),
+                steps: state.steps.map(|steps| *steps).unwrap_or_default(),
                 ..frame
             },
             Kind::Udp(state) => Flow {
@@ -353,6 +574,7 @@ impl Conversation {
                 resp_side: with_wrong(state.resp, resp_wrong),
                 history: state.history.text(),
                 events: state.events,
+                steps: state.steps.map(|steps| *steps).unwrap_or_default(),
                 ..frame
             },
         }

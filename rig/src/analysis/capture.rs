@@ -72,6 +72,9 @@ impl Feed {
             Ok(packet) => {
                 self.passed_over.count_transport(&packet.transport);
                 analyzer.push(number, record.at, &packet);
+                if !record.comments.is_empty() {
+                    analyzer.comment(number, &record.comments);
+                }
             }
             Err(reason) => self.passed_over.count(reason),
         }

@@ -11,14 +11,12 @@ use crate::wire::Udp;
 /// joins segments does so with its latest ones.
 const MAX_EVENTS_COMPARED: usize = 256;
 
-/// The largest shift that window scaling may use, RFC 7323 section 2.3.
-const MAX_WINDOW_SHIFT: u8 = 14;
-
 /// What is kept of each flow beside its counters.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keep {
     pub(super) events: bool,
     pub(super) payload: bool,
+    pub(super) steps: bool,
 }
 
 /// Adds the events of a segment: SYN or SYN-ACK, DATA, FIN, RST, in this order, or ACK when it has
@@ -102,8 +100,6 @@ pub(super) fn datagram(
 
 /// What the events of one segment share, as an ACK.
 fn plain(flow: &TcpState, segment: &Segment<'_>, judgement: &Judgement) -> Event {
-    let peer = flow.side(segment.sender.other());
-    let acks = segment.flags.has(TcpFlags::ACK);
     Event {
         kind: EventKind::Ack,
         sender: segment.sender,
@@ -111,31 +107,14 @@ fn plain(flow: &TcpState, segment: &Segment<'_>, judgement: &Judgement) -> Event
         at: segment.at,
         flags: segment.flags,
         seq: low32(judgement.start.cast_unsigned()),
-        ack: if acks && peer.isn_known {
-            segment.tcp.ack.relative_to(peer.isn)
-        } else {
-            0
-        },
+        ack: flow.relative_ack(segment),
         len_bytes: 0,
-        win_bytes: window(flow, segment),
+        win_bytes: flow.window_bytes(segment),
         mss_bytes: None,
         retransmission: false,
         lost: false,
         coalesced: false,
         payload: Vec::new(),
-    }
-}
-
-/// The receive window in bytes. Scaling holds when both SYNs offered it, and never for the SYNs
-/// themselves, RFC 7323 section 2.2.
-fn window(flow: &TcpState, segment: &Segment<'_>) -> u32 {
-    let window = u32::from(segment.tcp.window);
-    let shift = |sender| flow.side(sender).syn.and_then(|syn| syn.window_scale);
-    match (shift(segment.sender), shift(segment.sender.other())) {
-        (Some(shift), Some(_)) if !segment.flags.has(TcpFlags::SYN) => {
-            window << shift.min(MAX_WINDOW_SHIFT)
-        }
-        _ => window,
     }
 }
 

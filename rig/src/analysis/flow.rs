@@ -4,17 +4,24 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::remarks::IcmpErrors;
+use super::reset::Reset;
+use super::rfc9293::RfcState;
+use super::step::Steps;
+use super::trouble::Trouble;
 use crate::units::Timestamp;
-use crate::wire::Tunnels;
+use crate::wire::{Tcp, Tunnels};
 
 /// Address and port of one side.
 pub type Endpoint = SocketAddr;
 
 /// Transport protocol of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Proto {
     /// TCP, RFC 9293.
@@ -23,8 +30,19 @@ pub enum Proto {
     Udp,
 }
 
+impl Proto {
+    /// The name as JSON has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
 /// Which side of a flow sent something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sender {
     /// The side that opened the connection: `>` in patterns, capital letters in `history`.
@@ -51,14 +69,20 @@ impl Sender {
             Self::Responder => '<',
         }
     }
+
+    /// `initiator` or `responder`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Initiator => "initiator",
+            Self::Responder => "responder",
+        }
+    }
 }
 
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Initiator => "initiator",
-            Self::Responder => "responder",
-        })
+        f.pad(self.name())
     }
 }
 
@@ -66,7 +90,7 @@ impl fmt::Display for Sender {
 pub type Closer = Sender;
 
 /// How a connection ended, in Zeek's words (`conn_state` of `conn.log`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConnState {
     /// Connection attempt seen, no reply.
     S0,
@@ -284,8 +308,21 @@ pub struct SynOptions {
     pub timestamps: bool,
 }
 
+impl SynOptions {
+    /// The options of a segment.
+    pub(super) fn of(tcp: &Tcp<'_>) -> Self {
+        let options = tcp.options();
+        Self {
+            mss_bytes: options.mss_bytes,
+            window_scale: options.window_scale,
+            sack_permitted: options.sack_permitted,
+            timestamps: options.timestamps.is_some(),
+        }
+    }
+}
+
 /// Counters of one side of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Side {
     /// Packets sent.
     pub pkts: u64,
@@ -296,16 +333,70 @@ pub struct Side {
     /// Bytes that the peer acknowledged and that the capture does not hold (Zeek's `missed_bytes`
     /// is the sum of both sides).
     pub missed_bytes: u64,
-    /// Segments whose sequence range was sent before.
-    pub retransmissions: u64,
     /// Packets whose TCP or UDP checksum is wrong. They count as packets and for nothing else.
     pub checksum_errors: u64,
+    /// Payload bytes that were captured and that the peer never acknowledged; 0 for UDP.
+    pub unacked_bytes: u64,
     /// Options of its SYN, when one was seen.
     pub syn: Option<SynOptions>,
+    /// Where it stood at last; none where the capture does not tell, and for UDP.
+    pub state: Option<RfcState>,
+    /// What went less than smoothly, if anything did.
+    pub trouble: Option<Box<Trouble>>,
+}
+
+impl Side {
+    /// Segments whose sequence range was sent before.
+    #[must_use]
+    pub fn retransmissions(&self) -> u32 {
+        self.trouble.as_ref().map_or(0, |t| t.retransmissions)
+    }
+}
+
+/// Who opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Opener {
+    /// The initiator sent a SYN.
+    Initiator,
+    /// Both sent a SYN that answers none: a simultaneous open.
+    Both,
+}
+
+impl Opener {
+    /// The name as JSON has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Initiator => "initiator",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// Why a flow ended before the capture did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Ended {
+    /// It was idle for longer than the timeout.
+    Timeout,
+    /// A new connection between the same endpoints took its place.
+    Reuse,
+}
+
+impl Ended {
+    /// The name as JSON has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Reuse => "reuse",
+        }
+    }
 }
 
 /// One connection (TCP) or conversation (UDP).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Flow {
     /// Transport protocol.
     pub proto: Proto,
@@ -317,6 +408,8 @@ pub struct Flow {
     pub first: Timestamp,
     /// Last packet.
     pub last: Timestamp,
+    /// Its number among the flows of the capture, in the order of their first packets, from 1 on.
+    pub number: u64,
     /// Frame number of the first packet.
     pub first_frame: u64,
     /// Counters of the initiator.
@@ -329,6 +422,12 @@ pub struct Flow {
     pub history: String,
     /// Who sent the first FIN or RST, if anybody did.
     pub closed_by: Option<Closer>,
+    /// Who opened it; none where no SYN of the initiator was seen.
+    pub opened_by: Option<Opener>,
+    /// The first RST, if there was one.
+    pub reset: Option<Reset>,
+    /// Why it ended before the capture did, if it did.
+    pub ended: Option<Ended>,
     /// Wireshark's `tcp.completeness` bits.
     pub completeness: u8,
     /// The encapsulations that its first packet came in.
@@ -337,6 +436,8 @@ pub struct Flow {
     pub icmp_errors: Vec<IcmpErrors>,
     /// The events in capture order; empty unless they were asked to be kept.
     pub events: Vec<Event>,
+    /// Segment by segment; empty unless that was asked for.
+    pub steps: Steps,
 }
 
 impl Flow {

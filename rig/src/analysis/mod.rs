@@ -4,8 +4,8 @@
 //! completeness bits are Wireshark's `tcp.completeness`, states are those of RFC 9293. Where the
 //! two differ or are vague, docs/analysis.md says what is done here and why.
 //!
-//! An [`Analyzer`] takes packets one by one and keeps some 300 bytes a flow; events are kept when
-//! they are asked for.
+//! An [`Analyzer`] takes packets one by one and keeps some 350 bytes a flow; events, and the steps of
+//! one flow, are kept when they are asked for. With [`Timeouts`] flows end before the capture does.
 
 mod flow;
 
@@ -15,11 +15,21 @@ mod analyzer;
 
 mod key;
 
+mod expiry;
+
 mod tcp;
 
 mod side;
 
 mod fate;
+
+mod rfc9293;
+
+mod mark;
+
+mod trouble;
+
+mod reset;
 
 mod history;
 
@@ -27,11 +37,20 @@ mod remarks;
 
 mod events;
 
+mod step;
+
 pub use analyzer::{Analyzer, Options};
 pub use capture::{Feed, PassedOver};
+pub use expiry::{CLOSE_DELAY, Timeouts};
 pub use flow::{
-    Closer, ConnState, Endpoint, Event, EventKind, Flow, Proto, Sender, Side, SynOptions, TcpFlags,
+    Closer, ConnState, Ended, Endpoint, Event, EventKind, Flow, Opener, Proto, Sender, Side,
+    SynOptions, TcpFlags,
 };
+pub use mark::{Mark, Marks};
+pub use reset::Reset;
+pub use rfc9293::RfcState;
+pub use step::{MAX_COMMENTS_KEPT, MAX_STEPS_KEPT, Step, Steps};
+pub use trouble::{MAX_GAPS_KEPT, Trouble};
 
 pub use remarks::IcmpErrors;
 
@@ -40,3 +59,9 @@ pub const MAX_PAYLOAD_KEPT_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod endings_tests;
+
+#[cfg(test)]
+mod expiry_tests;

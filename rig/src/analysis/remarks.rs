@@ -1,5 +1,6 @@
 //! What is rarely to be said of a flow, kept beside it only where it is.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::flow::Sender;
@@ -9,7 +10,7 @@ use crate::wire::{IcmpError, IcmpKind, Tunnels};
 pub(super) const MAX_ICMP_KINDS: usize = 16;
 
 /// ICMP errors of one kind about the packets of one side of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct IcmpErrors {
     /// What went wrong.
     pub name: &'static str,

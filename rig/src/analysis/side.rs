@@ -2,6 +2,9 @@
 
 use super::fate::EndState;
 use super::flow::{Side, SynOptions};
+use super::rfc9293::RfcState;
+use super::trouble::Watch;
+use crate::units::Timestamp;
 use crate::wire::Seq;
 
 /// The most holes in a side's sequence numbers that are remembered. Further ones are counted as
@@ -23,6 +26,9 @@ pub(super) struct SideState {
     pub(super) isn: Seq,
     pub(super) isn_known: bool,
     pub(super) fin_seen: bool,
+    pub(super) rfc: Option<RfcState>,
+    /// Its last segment was a keep-alive or a probe.
+    pub(super) asked: bool,
     /// Letters of `history` that are written once.
     pub(super) letters: u8,
     pub(super) syn: Option<SynOptions>,
@@ -30,17 +36,20 @@ pub(super) struct SideState {
     pub(super) next: u64,
     /// Highest position that the peer acknowledged.
     pub(super) acked: u64,
+    /// What it had acknowledged of the peer's when it last sent new payload or a FIN.
+    pub(super) answered: u64,
+    /// When it last sent a segment that takes up sequence numbers.
+    pub(super) sent_at: Timestamp,
     pub(super) pkts: u64,
     pub(super) ip_bytes: u64,
     /// Positions of the last SYN, FIN and RST.
     pub(super) last_syn: u32,
     pub(super) last_fin: u32,
     pub(super) last_rst: u32,
-    /// Segments flagged as retransmissions, and how many of them carried payload.
-    pub(super) retransmissions: u32,
-    pub(super) payload_retransmissions: u32,
-    pub(super) zero_windows: u32,
-    pub(super) gaps: u32,
+    /// Window of its last segment, not scaled.
+    pub(super) window: u16,
+    /// What most connections are without.
+    pub(super) watch: Option<Box<Watch>>,
     holes: Option<Box<Holes>>,
 }
 
@@ -58,6 +67,17 @@ impl SideState {
         if state != self.state {
             self.previous = std::mem::replace(&mut self.state, state);
         }
+    }
+
+    /// What is kept to tell its troubles, from now on.
+    pub(super) fn watch(&mut self) -> &mut Watch {
+        self.watch.get_or_insert_default()
+    }
+
+    /// Whether an acknowledgement says what the last one said.
+    #[inline]
+    pub(super) fn has_acknowledged(&self, ack: Seq) -> bool {
+        ack == self.isn + low32(self.acked)
     }
 
     /// Begins the numbering with a SYN of this sequence number.
@@ -192,16 +212,24 @@ impl SideState {
         size.saturating_sub(u64::from(self.fin_seen))
     }
 
+    /// Payload bytes that were captured and never acknowledged.
+    fn unacked_bytes(&self) -> u64 {
+        let end = self.next.saturating_sub(u64::from(self.fin_seen));
+        end.saturating_sub(self.acked.max(1))
+    }
+
     /// The counters that a flow shows.
-    pub(super) fn counters(&self, peer: EndState) -> Side {
+    pub(super) fn counters(&mut self, peer: EndState) -> Side {
         Side {
             pkts: self.pkts,
             ip_bytes: self.ip_bytes,
             bytes: self.bytes(peer),
             missed_bytes: self.missed_bytes(),
-            retransmissions: u64::from(self.retransmissions),
             checksum_errors: 0,
+            unacked_bytes: self.unacked_bytes(),
             syn: self.syn,
+            state: self.rfc,
+            trouble: self.watch.take().map(|watch| Box::new(watch.told)),
         }
     }
 }

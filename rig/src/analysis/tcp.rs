@@ -2,11 +2,18 @@
 
 use super::events::{self, Keep};
 use super::fate::{self, EndState, Ending};
-use super::flow::{Closer, ConnState, Event, Sender, SynOptions, TcpFlags};
+use super::flow::{Closer, ConnState, Event, Opener, Sender, SynOptions, TcpFlags};
 use super::history::History;
+use super::reset::{self, Reset};
+use super::rfc9293::{self, RfcState};
 use super::side::{SideState, low32};
+use super::step::{self, Steps};
+use super::trouble;
 use crate::units::Timestamp;
 use crate::wire::Tcp;
+
+/// The largest shift that window scaling may use, RFC 7323 section 2.3.
+pub(super) const MAX_WINDOW_SHIFT: u8 = 14;
 
 /// Wireshark's `tcp.completeness` bits.
 mod completeness {
@@ -36,7 +43,10 @@ pub(super) struct TcpState {
     pub(super) resp: SideState,
     pub(super) history: History,
     pub(super) closed_by: Option<Closer>,
+    pub(super) opened_by: Option<Opener>,
     pub(super) completeness: u8,
+    pub(super) reset: Option<Box<Reset>>,
+    pub(super) steps: Option<Box<Steps>>,
     // One pointer where no events are kept, which is the rule in large captures.
     #[expect(clippy::box_collection, reason = "a third of the room in every flow")]
     pub(super) events: Option<Box<Vec<Event>>>,
@@ -60,13 +70,15 @@ pub(super) struct Judgement {
     /// Position of the segment.
     pub(super) start: i64,
     /// Position after its last byte, SYN and FIN included.
-    end: i64,
+    pub(super) end: i64,
     /// Position of its first payload byte.
     pub(super) data_start: i64,
     /// Payload that belongs to the stream; that of a RST does not.
     pub(super) data_len: u32,
     /// It repeats the last byte sent, or none, only to make the peer answer.
     pub(super) keep_alive: bool,
+    /// It carries payload that stands before what was sent, for the first time.
+    pub(super) late: bool,
     /// Its SYN was sent before.
     pub(super) syn_again: bool,
     /// Payload of it was sent before.
@@ -75,6 +87,14 @@ pub(super) struct Judgement {
     pub(super) data_joined: bool,
     /// Its FIN was sent before.
     pub(super) fin_again: bool,
+}
+
+impl Judgement {
+    /// Whether it takes up sequence numbers.
+    #[inline]
+    pub(super) fn takes_numbers(&self) -> bool {
+        self.end > self.start && !self.keep_alive
+    }
 }
 
 impl TcpState {
@@ -101,6 +121,7 @@ impl TcpState {
         me.ip_bytes += u64::from(segment.ip_len_bytes);
         begin_numbering(me, segment);
         let judgement = judge(me, segment);
+        let marks = trouble::note(me, peer, segment, &judgement);
         let acks = flags.has(TcpFlags::ACK) && !flags.has(TcpFlags::RST);
         // The numbers in a RST need not be those of the connection.
         if acks && peer.isn_known {
@@ -108,13 +129,23 @@ impl TcpState {
         } else if acks {
             peer.begin_midstream(tcp.ack);
         }
+        let sent_before = me.next;
         let doubtful = flags.has(TcpFlags::SYN) || flags.has(TcpFlags::RST);
         me.sent(judgement.start, judgement.end, doubtful);
+        if flags.has(TcpFlags::RST) && self.reset.is_none() {
+            let (me, peer) = self.sides(segment.sender);
+            self.reset = Some(Box::new(reset::of(me, peer, segment)));
+        }
         self.note_flags(segment, &judgement);
         self.write_history(segment, &judgement);
         let (me, peer) = self.sides(segment.sender);
+        let fin = flags.has(TcpFlags::FIN);
+        if (judgement.data_len > 0 && !judgement.data_again) || (fin && !me.fin_seen) {
+            me.answered = peer.acked;
+        }
         fate::advance(me, peer, segment, judgement.data_len);
-        me.fin_seen |= flags.has(TcpFlags::FIN);
+        me.fin_seen |= fin;
+        rfc9293::advance(me, peer, segment, judgement.start, sent_before);
         if acks {
             self.note_gaps(segment);
         }
@@ -123,6 +154,33 @@ impl TcpState {
             let mut events = events.unwrap_or_default();
             events::append(&mut events, self, segment, &judgement, keep);
             self.events = Some(events);
+        }
+        if keep.steps {
+            let step = step::of_segment(self, segment, &judgement, marks);
+            self.steps.get_or_insert_default().push(step);
+        }
+    }
+
+    /// The acknowledgement number relative to the peer's initial one; 0 without ACK.
+    pub(super) fn relative_ack(&self, segment: &Segment<'_>) -> u32 {
+        let peer = self.side(segment.sender.other());
+        if segment.flags.has(TcpFlags::ACK) && peer.isn_known {
+            segment.tcp.ack.relative_to(peer.isn)
+        } else {
+            0
+        }
+    }
+
+    /// The receive window in bytes. Scaling holds when both SYNs offered it, and never for the
+    /// SYNs themselves, RFC 7323 section 2.2.
+    pub(super) fn window_bytes(&self, segment: &Segment<'_>) -> u32 {
+        let window = u32::from(segment.tcp.window);
+        let shift = |sender| self.side(sender).syn.and_then(|syn| syn.window_scale);
+        match (shift(segment.sender), shift(segment.sender.other())) {
+            (Some(shift), Some(_)) if !segment.flags.has(TcpFlags::SYN) => {
+                window << shift.min(MAX_WINDOW_SHIFT)
+            }
+            _ => window,
         }
     }
 
@@ -162,18 +220,31 @@ impl TcpState {
         reset || (orig == EndState::Closed && resp == EndState::Closed)
     }
 
+    /// Whether both sides are done by the states of RFC 9293.
+    pub(super) fn is_settled(&self) -> bool {
+        let done = |side: &SideState| {
+            let state = side.rfc;
+            matches!(state, Some(RfcState::Closed | RfcState::TimeWait))
+        };
+        done(&self.orig) && done(&self.resp)
+    }
+
     fn note_flags(&mut self, segment: &Segment<'_>, judgement: &Judgement) {
         let flags = segment.flags;
         self.completeness |= completeness_bits(flags, segment.tcp.payload_len_bytes);
         if flags.has(TcpFlags::FIN) || flags.has(TcpFlags::RST) {
             self.closed_by.get_or_insert(segment.sender);
         }
-        let (me, _) = self.sides(segment.sender);
         if flags.has(TcpFlags::SYN) && !judgement.syn_again {
-            me.syn = Some(syn_options(segment.tcp));
-        }
-        if judgement.syn_again || judgement.data_again || judgement.fin_again {
-            me.retransmissions = me.retransmissions.saturating_add(1);
+            let (me, _) = self.sides(segment.sender);
+            me.syn = Some(SynOptions::of(segment.tcp));
+            if !flags.has(TcpFlags::ACK) {
+                self.opened_by = match (segment.sender, self.opened_by) {
+                    (Sender::Initiator, None) => Some(Opener::Initiator),
+                    (Sender::Responder, Some(Opener::Initiator)) => Some(Opener::Both),
+                    (_, opened_by) => opened_by,
+                };
+            }
         }
     }
 
@@ -194,12 +265,12 @@ impl TcpState {
         // Nobody minds a zero window at the end of a connection.
         let window_matters = peer_state != EndState::Closed && me.state != EndState::Reset;
         if segment.tcp.window == 0 && !rst && window_matters {
-            me.zero_windows = me.zero_windows.saturating_add(1);
-            history.add_scaled(sender, b'W', me.zero_windows);
+            let times = count(&mut me.watch().letters_w);
+            history.add_scaled(sender, b'W', times);
         }
         if judgement.data_again && !judgement.data_joined {
-            me.payload_retransmissions = me.payload_retransmissions.saturating_add(1);
-            history.add_scaled(sender, b'T', me.payload_retransmissions);
+            let times = count(&mut me.watch().letters_t);
+            history.add_scaled(sender, b'T', times);
         }
     }
 
@@ -213,11 +284,16 @@ impl TcpState {
         }
         for _ in 0..closed {
             let (_, peer) = self.sides(segment.sender);
-            peer.gaps = peer.gaps.saturating_add(1);
-            let gaps = peer.gaps;
-            self.history.add_scaled(segment.sender.other(), b'G', gaps);
+            let times = count(&mut peer.watch().letters_g);
+            self.history.add_scaled(segment.sender.other(), b'G', times);
         }
     }
+}
+
+/// Counts once more.
+fn count(counter: &mut u32) -> u32 {
+    *counter = counter.saturating_add(1);
+    *counter
 }
 
 /// What a segment adds to `tcp.completeness`, as Wireshark counts: payload stands before a bare
@@ -288,6 +364,7 @@ fn judge(me: &mut SideState, segment: &Segment<'_>) -> Judgement {
         data_start,
         data_len,
         keep_alive,
+        late,
         syn_again: syn && me.syn.is_some() && start == 0 && next > 0,
         data_again,
         data_joined: data_again && data_end > next,
@@ -327,14 +404,4 @@ fn flag_letter(me: &mut SideState, segment: &Segment<'_>, judgement: &Judgement)
     let first = me.letters & bit == 0;
     me.letters |= bit;
     (first || new).then_some(capital)
-}
-
-fn syn_options(tcp: &Tcp<'_>) -> SynOptions {
-    let options = tcp.options();
-    SynOptions {
-        mss_bytes: options.mss_bytes,
-        window_scale: options.window_scale,
-        sack_permitted: options.sack_permitted,
-        timestamps: options.timestamps.is_some(),
-    }
 }

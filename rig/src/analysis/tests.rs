@@ -15,7 +15,7 @@ use crate::wire::{LinkType, decode};
 
 const MILLISECOND_NS: u64 = 1_000_000;
 
-fn initiator() -> SocketAddr {
+pub(super) fn initiator() -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 40_000))
 }
 
@@ -24,13 +24,13 @@ fn responder() -> SocketAddr {
 }
 
 /// Makes the segments of a script, each side numbering on from where it stands.
-struct Script {
-    ends: [SocketAddr; 2],
-    next: [u32; 2],
+pub(super) struct Script {
+    pub(super) ends: [SocketAddr; 2],
+    pub(super) next: [u32; 2],
 }
 
 impl Script {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             ends: [initiator(), responder()],
             // Both sides wrap around within the first bytes.
@@ -38,7 +38,7 @@ impl Script {
         }
     }
 
-    fn play(&mut self, script: &str) -> Vec<Vec<u8>> {
+    pub(super) fn play(&mut self, script: &str) -> Vec<Vec<u8>> {
         script
             .split_whitespace()
             .map(|word| self.segment(word))
@@ -76,7 +76,7 @@ impl Script {
     }
 }
 
-fn analyze(packets: &[Vec<u8>], options: Options) -> Vec<Flow> {
+pub(super) fn analyze(packets: &[Vec<u8>], options: Options) -> Vec<Flow> {
     let mut analyzer = Analyzer::new(options);
     for (frame, bytes) in (1..).zip(packets) {
         let packet = decode(LinkType::Ethernet, bytes, 0).unwrap();
@@ -228,8 +228,8 @@ fn events_carry_what_patterns_ask_for() {
         "> ACK 10+0",
     ];
     assert_eq!(shown(&flow), expected);
-    assert_eq!(flow.orig_side.retransmissions, 2);
-    assert_eq!(flow.resp_side.retransmissions, 1);
+    assert_eq!(flow.orig_side.retransmissions(), 2);
+    assert_eq!(flow.resp_side.retransmissions(), 1);
     let first = &flow.events[4];
     assert_eq!(
         (first.frame, first.ack, &first.payload[..]),
@@ -265,7 +265,7 @@ fn late_payload_and_keep_alives_are_no_retransmissions() {
         "< ACK 1+0",
     ];
     assert_eq!(shown(&flow)[3..], expected);
-    assert_eq!(flow.orig_side.retransmissions, 1);
+    assert_eq!(flow.orig_side.retransmissions(), 1);
     assert_eq!(flow.orig_side.missed_bytes, 0);
 }
 

@@ -82,12 +82,41 @@ pub struct ValidateArgs {
 
 /// Arguments of `rig flows`.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct FlowsArgs {
-    /// The capture, pcap or pcapng
-    pub capture: PathBuf,
+    /// The capture, pcap or pcapng; `-` is standard input
+    #[arg(required_unless_present = "schema")]
+    pub capture: Option<PathBuf>,
     /// Print one JSON object a line, with the field names of Zeek's conn.log
     #[arg(long)]
     pub json: bool,
+    /// Print comma-separated values with a line of field names
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// Draw connection N, by its number in the first column, segment by segment
+    #[arg(long, value_name = "N", conflicts_with_all = ["json", "csv", "flow", "condition"])]
+    pub ladder: Option<u64>,
+    /// Only these flows: `A -> B` as in `rig check`, or one end alone, on whichever side it is;
+    /// several may be given
+    #[arg(long, value_name = "FLOW")]
+    pub flow: Vec<String>,
+    /// Only flows for which this holds: `conn_state == RSTR and duration > 2s`; see
+    /// docs/analysis.md
+    #[arg(long = "where", value_name = "EXPR")]
+    pub condition: Option<String>,
+    /// End TCP connections that have had no packet for so long, and print them then
+    #[arg(long, value_name = "DURATION")]
+    pub tcp_timeout: Option<String>,
+    /// End UDP conversations that have had no packet for so long, and print them then
+    #[arg(long, value_name = "DURATION")]
+    pub udp_timeout: Option<String>,
+    /// Go on reading while the file grows, until ctrl-c; flows are printed as they end
+    /// [timeouts: 5m for TCP, 1m for UDP]
+    #[arg(long)]
+    pub follow: bool,
+    /// Print the JSON Schema of the objects of --json
+    #[arg(long, exclusive = true)]
+    pub schema: bool,
 }
 
 /// Arguments of `rig check`.

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::agent::protocol::{ConnectionOwner, InterfaceProof};
-use crate::analysis::{ConnState, EventKind, Flow, Proto, Side};
+use crate::analysis::{ConnState, EventKind, Flow, Proto, Side, Steps};
 use crate::pattern::testing::events;
 use crate::plan::{
     Check, CheckKind, FlowCheck, FlowEnd, FlowSelector, HostPlan, InterfacePlan, NodePlan, Plan,
@@ -100,16 +100,21 @@ pub(super) fn flow(
         resp: address(resp),
         first: events[0].at,
         last: events[events.len() - 1].at,
+        number: 1,
         first_frame: events[0].frame,
         orig_side: Side::default(),
         resp_side: Side::default(),
         conn_state,
         history: "Sh".to_owned(),
         closed_by: events.iter().find(|e| closes(e.kind)).map(|e| e.sender),
+        opened_by: None,
+        reset: None,
+        ended: None,
         completeness: 0,
         tunnels: crate::wire::Tunnels::default(),
         icmp_errors: Vec::new(),
         events,
+        steps: Steps::default(),
     }
 }
 

@@ -31,7 +31,7 @@ struct End {
 impl Selector {
     /// Reads `A -> B`, each end `*`, an address, a port, `address:port`, or a name of the capture
     /// alone or with a port.
-    pub(super) fn read(text: &str, names: &[(IpAddr, String)]) -> Result<Self, Fault> {
+    pub(in crate::cli) fn read(text: &str, names: &[(IpAddr, String)]) -> Result<Self, Fault> {
         let Some((initiator, responder)) = text.split_once("->") else {
             let mut fault = Fault::new("two ends joined by `->` are expected");
             fault.hint = Some("write `* -> :15102`, or `alice -> 10.0.0.10:15102`".to_owned());

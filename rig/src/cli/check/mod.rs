@@ -2,7 +2,7 @@
 //! the flow checks of a file.
 
 mod capture;
-mod ends;
+pub(super) mod ends;
 mod expect;
 mod outcome;
 mod request;

@@ -328,7 +328,7 @@ impl fmt::Display for Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::Side;
+    use crate::analysis::{Side, Steps};
     use crate::pattern::Pattern;
     use crate::pattern::testing::events;
     use crate::spec::Copies;
@@ -345,16 +345,21 @@ mod tests {
                 resp: "10.0.0.10:15102".parse().unwrap(),
                 first: events[0].at,
                 last: events[events.len() - 1].at,
+                number: 1,
                 first_frame,
                 orig_side: Side::default(),
                 resp_side: Side::default(),
                 conn_state,
                 history: "Sh".to_owned(),
                 closed_by: None,
+                opened_by: None,
+                reset: None,
+                ended: None,
                 completeness: 0,
                 tunnels: crate::wire::Tunnels::default(),
                 icmp_errors: Vec::new(),
                 events,
+                steps: Steps::default(),
             }
         };
         let orderly = "> SYN; < SYN-ACK; > ACK; > DATA 4; < FIN; > FIN";

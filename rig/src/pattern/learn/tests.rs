@@ -1,7 +1,7 @@
 //! What is proposed for connections in a compact notation.
 
 use super::*;
-use crate::analysis::{ConnState, Flow, Proto, Side};
+use crate::analysis::{ConnState, Flow, Proto, Side, Steps};
 use crate::pattern::testing::events;
 use crate::pattern::{Library, PatternFile};
 use crate::wire::Tunnels;
@@ -14,16 +14,21 @@ fn flow(text: &str) -> Flow {
         resp: "10.0.0.10:15102".parse().unwrap(),
         first: events[0].at,
         last: events[events.len() - 1].at,
+        number: 1,
         first_frame: 1,
         orig_side: Side::default(),
         resp_side: Side::default(),
         conn_state: ConnState::SF,
         history: String::new(),
         closed_by: None,
+        opened_by: None,
+        reset: None,
+        ended: None,
         completeness: 0,
         tunnels: Tunnels::default(),
         icmp_errors: Vec::new(),
         events,
+        steps: Steps::default(),
     }
 }
 

@@ -1,0 +1,118 @@
+//! A connection segment by segment, for those who want to look at it.
+
+use super::flow::{Sender, SynOptions, TcpFlags};
+use super::mark::Marks;
+use super::rfc9293::RfcState;
+use super::side::low32;
+use super::tcp::{Judgement, Segment, TcpState};
+use crate::units::Timestamp;
+use crate::wire::Udp;
+
+/// The most steps that are kept of a flow; further ones are counted.
+pub const MAX_STEPS_KEPT: usize = 100_000;
+
+/// The most comments that are kept of a packet.
+pub const MAX_COMMENTS_KEPT: usize = 16;
+
+/// One segment or datagram, and where it brought both sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// `frame.number` in the capture.
+    pub frame: u64,
+    /// When it was captured.
+    pub at: Timestamp,
+    /// Who sent it.
+    pub sender: Sender,
+    /// Its flags; none for a datagram.
+    pub flags: TcpFlags,
+    /// Sequence number relative to the sender's initial one (`tcp.seq`).
+    pub seq: u32,
+    /// Acknowledgement number relative to the peer's initial one (`tcp.ack`); 0 without ACK.
+    pub ack: u32,
+    /// Payload bytes by the IP length.
+    pub len_bytes: u32,
+    /// Receive window, scaled when both SYNs were seen (`tcp.window_size`).
+    pub win_bytes: u32,
+    /// Options of a SYN or SYN-ACK.
+    pub syn: Option<SynOptions>,
+    /// What is remarkable about it.
+    pub marks: Marks,
+    /// State of the initiator and of the responder after it; none where the capture does not tell,
+    /// and for UDP.
+    pub states: [Option<RfcState>; 2],
+    /// What the capture says of it (`opt_comment`), as it stands there.
+    pub comments: Vec<String>,
+}
+
+/// The steps of a flow, no more than [`MAX_STEPS_KEPT`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Steps {
+    /// The first of them, in capture order.
+    pub kept: Vec<Step>,
+    /// How many came after them.
+    pub left_out: u64,
+}
+
+impl Steps {
+    pub(super) fn push(&mut self, step: Step) {
+        if self.kept.len() < MAX_STEPS_KEPT {
+            self.kept.push(step);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Adds the capture's comments to the step of a frame, when it is the last one.
+    pub(super) fn comment(&mut self, frame: u64, comments: &[String]) {
+        if let Some(last) = self.kept.last_mut()
+            && last.frame == frame
+        {
+            let some = comments.iter().take(MAX_COMMENTS_KEPT).cloned();
+            last.comments.extend(some);
+        }
+    }
+}
+
+/// The step of a segment that `flow` has taken in.
+pub(super) fn of_segment(
+    flow: &TcpState,
+    segment: &Segment<'_>,
+    judgement: &Judgement,
+    marks: Marks,
+) -> Step {
+    Step {
+        frame: segment.frame,
+        at: segment.at,
+        sender: segment.sender,
+        flags: segment.flags,
+        seq: low32(judgement.start.cast_unsigned()),
+        ack: flow.relative_ack(segment),
+        len_bytes: segment.tcp.payload_len_bytes,
+        win_bytes: flow.window_bytes(segment),
+        syn: segment
+            .flags
+            .has(TcpFlags::SYN)
+            .then(|| SynOptions::of(segment.tcp)),
+        marks,
+        states: [flow.orig.rfc, flow.resp.rfc],
+        comments: Vec::new(),
+    }
+}
+
+/// The step of a datagram.
+pub(super) fn of_datagram(sender: Sender, frame: u64, at: Timestamp, udp: &Udp<'_>) -> Step {
+    Step {
+        frame,
+        at,
+        sender,
+        flags: TcpFlags::default(),
+        seq: 0,
+        ack: 0,
+        len_bytes: udp.payload_len_bytes,
+        win_bytes: 0,
+        syn: None,
+        marks: Marks::default(),
+        states: [None, None],
+        comments: Vec::new(),
+    }
+}

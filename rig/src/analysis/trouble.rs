@@ -1,0 +1,248 @@
+//! What went less than smoothly, told segment by segment.
+//!
+//! Names and rules are those of Wireshark's TCP analysis; docs/analysis.md lists where they are
+//! not.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::flow::TcpFlags;
+use super::mark::{Mark, Marks};
+use super::side::SideState;
+use super::tcp::{Judgement, MAX_WINDOW_SHIFT, Segment};
+use crate::units::Timestamp;
+
+/// The most gaps before retransmissions that are remembered of a side.
+pub const MAX_GAPS_KEPT: usize = 16;
+
+/// So many duplicate acknowledgements call for a fast retransmission. RFC 5681 asks for three, of
+/// which a capture may miss one; Wireshark asks for two.
+const FAST_AFTER_DUPLICATES: u32 = 2;
+
+/// A fast retransmission follows the last duplicate acknowledgement within this time: Wireshark's
+/// bound.
+const FAST_WITHIN: Duration = Duration::from_millis(20);
+
+/// No timer for retransmission ends sooner on Linux (`TCP_RTO_MIN`); RFC 6298 says one second.
+const LEAST_RTO: Duration = Duration::from_millis(200);
+
+/// Counters of one side, most of them zero in most connections.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Trouble {
+    /// Segments of which a part was sent before.
+    pub retransmissions: u32,
+    /// Of these, called for by duplicate acknowledgements.
+    pub fast_retransmissions: u32,
+    /// Of these, sent after a timeout.
+    pub rto_retransmissions: u32,
+    /// Of these, repeats of what was acknowledged already.
+    pub spurious_retransmissions: u32,
+    /// Time from the segment before, of those that take up sequence numbers, to each
+    /// retransmission; the first [`MAX_GAPS_KEPT`].
+    pub retransmission_gaps: Vec<Duration>,
+    /// Segments that came after what follows them.
+    pub out_of_order: u32,
+    /// Repeated acknowledgements.
+    pub duplicate_acks: u32,
+    /// Segments that announce a window of zero.
+    pub zero_windows: u32,
+    /// Segments that fill the peer's window.
+    pub window_fulls: u32,
+    /// Segments that ask a peer without room.
+    pub zero_window_probes: u32,
+    /// Segments that only make the peer answer.
+    pub keep_alives: u32,
+}
+
+/// What is kept of a side to tell its troubles.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    pub(super) told: Trouble,
+    /// Duplicate acknowledgements in a row, of which position, and when the last of them came.
+    duplicates: u32,
+    duplicate_position: u64,
+    duplicate_at: Timestamp,
+    /// What the letters `t`, `w` and `g` of `history` count.
+    pub(super) letters_t: u32,
+    pub(super) letters_w: u32,
+    pub(super) letters_g: u32,
+}
+
+/// Tells what is remarkable about a segment and counts it. The segment has been judged, and its
+/// numbers are not yet taken in.
+#[inline]
+pub(super) fn note(
+    me: &mut SideState,
+    peer: &mut SideState,
+    segment: &Segment<'_>,
+    judgement: &Judgement,
+) -> Marks {
+    let Segment { flags, tcp, .. } = *segment;
+    let plain = flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) == 0;
+    let mut marks = Marks::default();
+    let again = judgement.syn_again || judgement.data_again || judgement.fin_again;
+    marks.add_if(Mark::Retransmission, again);
+    marks.add_if(Mark::OutOfOrder, judgement.late);
+    let ahead = judgement.start > me.next.cast_signed();
+    marks.add_if(
+        Mark::LostSegment,
+        ahead && me.pkts > 1 && !flags.has(TcpFlags::RST),
+    );
+    if plain {
+        note_window(me, peer, segment, judgement, &mut marks);
+    }
+    if flags.has(TcpFlags::ACK) && !flags.has(TcpFlags::RST) && peer.isn_known {
+        note_acknowledgement(me, peer, segment, judgement, plain, &mut marks);
+    }
+    if !marks.is_empty() {
+        count(me, peer, segment, judgement, &mut marks);
+    }
+    me.window = tcp.window;
+    me.asked = marks.has(Mark::KeepAlive) || marks.has(Mark::ZeroWindowProbe);
+    if judgement.takes_numbers() {
+        me.sent_at = segment.at;
+    }
+    marks
+}
+
+#[inline]
+fn note_window(
+    me: &SideState,
+    peer: &SideState,
+    segment: &Segment<'_>,
+    judgement: &Judgement,
+    marks: &mut Marks,
+) {
+    let tcp = segment.tcp;
+    marks.add_if(Mark::ZeroWindow, tcp.window == 0);
+    let next = me.next.cast_signed();
+    let full_peer = peer.window == 0 && peer.pkts > 0;
+    if full_peer && judgement.data_len <= 1 && me.next > 1 {
+        let one_new = judgement.data_len == 1 && judgement.start == next;
+        let asks = one_new || judgement.start == next - 1;
+        marks.add_if(Mark::ZeroWindowProbe, asks);
+    }
+    if judgement.keep_alive && !marks.has(Mark::ZeroWindowProbe) {
+        marks.add(Mark::KeepAlive);
+    }
+    if judgement.data_len > 0
+        && peer.window > 0
+        && let (Some(mine), Some(syn)) = (me.syn, peer.syn)
+    {
+        let shift = match (mine.window_scale, syn.window_scale) {
+            (Some(_), Some(shift)) => shift.min(MAX_WINDOW_SHIFT),
+            _ => 0,
+        };
+        let edge = me.acked + (u64::from(peer.window) << shift);
+        marks.add_if(Mark::WindowFull, judgement.end == edge.cast_signed());
+    }
+}
+
+#[inline]
+fn note_acknowledgement(
+    me: &SideState,
+    peer: &mut SideState,
+    segment: &Segment<'_>,
+    judgement: &Judgement,
+    plain: bool,
+    marks: &mut Marks,
+) {
+    let tcp = segment.tcp;
+    let beyond = peer.isn_known && peer.pkts > 0 && {
+        let position = peer.position(tcp.ack);
+        // The acknowledgement of a FIN that was not captured stands one beyond the end too.
+        position > peer.next.cast_signed() && position > peer.acked.cast_signed()
+    };
+    marks.add_if(Mark::AckLostSegment, beyond);
+    let same = plain
+        && tcp.payload_len_bytes == 0
+        && tcp.window == me.window
+        && tcp.window != 0
+        && me.pkts > 1
+        && judgement.start == me.next.cast_signed()
+        && peer.has_acknowledged(tcp.ack);
+    // The answer to a keep-alive or a probe repeats an acknowledgement by intent.
+    marks.add_if(Mark::DuplicateAck, same && !peer.asked);
+}
+
+/// Counts what is remarkable, and tells the kind of a retransmission.
+#[cold]
+fn count(
+    me: &mut SideState,
+    peer: &mut SideState,
+    segment: &Segment<'_>,
+    judgement: &Judgement,
+    marks: &mut Marks,
+) {
+    if marks.has(Mark::Retransmission) {
+        let kind = kind(me, peer, segment, judgement);
+        if let Some(kind) = kind {
+            marks.add(kind);
+        }
+        let gap = segment.at.since(me.sent_at);
+        let trouble = &mut me.watch().told;
+        bump(&mut trouble.retransmissions);
+        match kind {
+            Some(Mark::Fast) => bump(&mut trouble.fast_retransmissions),
+            Some(Mark::Rto) => bump(&mut trouble.rto_retransmissions),
+            Some(Mark::Spurious) => bump(&mut trouble.spurious_retransmissions),
+            _ => {}
+        }
+        if trouble.retransmission_gaps.len() < MAX_GAPS_KEPT {
+            trouble.retransmission_gaps.push(gap);
+        }
+    }
+    for mark in Mark::ALL {
+        if !marks.has(mark) {
+            continue;
+        }
+        let counter: fn(&mut Trouble) -> &mut u32 = match mark {
+            Mark::OutOfOrder => |t| &mut t.out_of_order,
+            Mark::DuplicateAck => |t| &mut t.duplicate_acks,
+            Mark::ZeroWindow => |t| &mut t.zero_windows,
+            Mark::WindowFull => |t| &mut t.window_fulls,
+            Mark::ZeroWindowProbe => |t| &mut t.zero_window_probes,
+            Mark::KeepAlive => |t| &mut t.keep_alives,
+            _ => continue,
+        };
+        bump(counter(&mut me.watch().told));
+    }
+    if marks.has(Mark::DuplicateAck) {
+        let position = peer.acked;
+        let watch = me.watch();
+        if watch.duplicate_position != position {
+            watch.duplicate_position = position;
+            watch.duplicates = 0;
+        }
+        bump(&mut watch.duplicates);
+        watch.duplicate_at = segment.at;
+    }
+}
+
+/// Why a segment was sent again, as far as that can be told.
+fn kind(
+    me: &SideState,
+    peer: &SideState,
+    segment: &Segment<'_>,
+    judgement: &Judgement,
+) -> Option<Mark> {
+    let acked = me.acked.cast_signed();
+    if judgement.end <= acked {
+        return Some(Mark::Spurious);
+    }
+    let asked_for = peer.watch.as_ref().is_some_and(|watch| {
+        watch.duplicates >= FAST_AFTER_DUPLICATES
+            && watch.duplicate_position == me.acked
+            && segment.at.since(watch.duplicate_at) <= FAST_WITHIN
+    });
+    if judgement.start == acked && asked_for {
+        return Some(Mark::Fast);
+    }
+    let waited = segment.at.since(me.sent_at) >= LEAST_RTO;
+    (judgement.start <= acked && waited).then_some(Mark::Rto)
+}
+
+fn bump(counter: &mut u32) {
+    *counter = counter.saturating_add(1);
+}

@@ -1,0 +1,183 @@
+//! `rig flows`: the connections of a capture, as columns, JSON, CSV, or one of them as a ladder.
+
+mod columns;
+mod filter;
+mod follow;
+mod ladder;
+mod names;
+mod record;
+mod request;
+mod select;
+mod session;
+
+#[cfg(test)]
+mod testing;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Read, Write};
+use std::path::Path;
+
+use super::args::FlowsArgs;
+use super::exit::Exit;
+use super::input::show_diagnostics;
+use crate::analysis::PassedOver;
+use crate::pcapng::{OpenError, Reader, Stop, StopReason};
+use crate::units::printable;
+use follow::Growing;
+use request::Request;
+use session::{Session, SessionError};
+
+/// The name that stands for standard input.
+const STDIN: &str = "-";
+
+/// Bytes handed to stdout at once.
+const OUTPUT_BYTES: usize = 64 * 1024;
+
+/// Why flows were not shown, or not all of them.
+enum FlowsError {
+    Open(io::Error),
+    NoCapture(OpenError),
+    Session(SessionError),
+}
+
+impl From<SessionError> for FlowsError {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}
+
+pub(super) fn main(args: &FlowsArgs) -> Exit {
+    let Some(path) = args.capture.as_deref() else {
+        return print_schema();
+    };
+    let request = match Request::read(args) {
+        Ok(request) => request,
+        Err(diagnostics) => {
+            show_diagnostics(&diagnostics);
+            return Exit::Input;
+        }
+    };
+    let shown = match path.to_string_lossy() {
+        name if name == STDIN => "stdin".to_owned(),
+        name => printable(&name),
+    };
+    let complain = |what: &str| {
+        // Nothing is left to do where stderr itself is gone.
+        let _ = writeln!(io::stderr(), "rig flows: {shown}: {what}");
+    };
+    match run(path, request) {
+        Ok((passed_over, stop)) => {
+            if passed_over.is_worth_telling() {
+                complain(&format!("packets that are in no flow: {passed_over}"));
+            }
+            match stop {
+                Some(stop) => {
+                    complain(&stop.to_string());
+                    Exit::Input
+                }
+                None => Exit::Passed,
+            }
+        }
+        Err(error) => tell(error, &complain),
+    }
+}
+
+fn tell(error: FlowsError, complain: &dyn Fn(&str)) -> Exit {
+    match error {
+        FlowsError::Open(error) => complain(&format!("open the capture: {error}")),
+        FlowsError::NoCapture(error) => complain(&error.to_string()),
+        FlowsError::Session(SessionError::Argument(diagnostics)) => show_diagnostics(&diagnostics),
+        FlowsError::Session(SessionError::Missing(message)) => complain(&message),
+        // Whoever reads it has seen enough, as `head` does.
+        FlowsError::Session(SessionError::Write(error))
+            if error.kind() == ErrorKind::BrokenPipe =>
+        {
+            return Exit::Passed;
+        }
+        FlowsError::Session(SessionError::Write(error)) => {
+            complain(&format!("write the flows: {error}"));
+            return Exit::Machine;
+        }
+    }
+    Exit::Input
+}
+
+/// Shows the flows; gives what was passed over, and where reading stopped early.
+fn run(path: &Path, request: Request) -> Result<(PassedOver, Option<Stop>), FlowsError> {
+    let (follow, streams) = (request.follow, request.streams());
+    let stdout = io::stdout();
+    let width = stdout
+        .is_terminal()
+        .then(|| comfy_table::Table::new().width())
+        .flatten();
+    let out = BufWriter::with_capacity(OUTPUT_BYTES, stdout.lock());
+    let session = RefCell::new(Session::new(request, out, width));
+    // What goes wrong while nothing can be read, which the reader would only call a read error.
+    let failed = RefCell::new(None);
+    let idle = || {
+        let shown = session.borrow_mut().idle();
+        shown.map_err(|error| {
+            failed.replace(Some(error));
+            io::Error::other("flows could not be shown")
+        })
+    };
+    let source = open(path, follow, idle).map_err(FlowsError::Open)?;
+    let mut reader = match Reader::new(source) {
+        Ok(reader) => reader,
+        // Nobody wrote a byte of it until it was interrupted.
+        Err(OpenError::Empty) if follow => return Ok((PassedOver::default(), None)),
+        Err(error) => return Err(FlowsError::NoCapture(error)),
+    };
+    while let Some(frame) = reader.next_frame() {
+        let mut session = session.borrow_mut();
+        session.push(&frame);
+        if follow {
+            session.read_at(frame.record.at);
+        }
+        if streams {
+            session.names.update(reader.names());
+            if session.has_ended() {
+                session.show_ended()?;
+            }
+        }
+    }
+    let stop = reader.stop().cloned();
+    session.borrow_mut().names.update(reader.names());
+    drop(reader);
+    if let Some(error) = failed.into_inner() {
+        return Err(error.into());
+    }
+    let passed_over = session.into_inner().finish()?;
+    // Interrupted between the halves of a packet is as good as between two.
+    let cut = |stop: &Stop| matches!(stop.reason, StopReason::Truncated { .. });
+    Ok((passed_over, stop.filter(|stop| !(follow && cut(stop)))))
+}
+
+fn open<'a>(
+    path: &Path,
+    follow: bool,
+    idle: impl FnMut() -> io::Result<()> + 'a,
+) -> io::Result<Box<dyn Read + 'a>> {
+    if path.as_os_str() == STDIN {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let file = File::open(path)?;
+    if follow {
+        let interrupted = follow::interruption()?;
+        return Ok(Box::new(Growing::new(file, interrupted, idle)));
+    }
+    Ok(Box::new(file))
+}
+
+/// Prints the JSON Schema of `--json`.
+fn print_schema() -> Exit {
+    let mut out = io::stdout().lock();
+    let written = serde_json::to_writer_pretty(&mut out, &record::schema())
+        .map_err(io::Error::from)
+        .and_then(|()| writeln!(out));
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Exit::Machine,
+        _ => Exit::Passed,
+    }
+}

@@ -1,0 +1,100 @@
+//! `rig flows --follow` on a file that grows.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Four flows; the first ten frames are an orderly connection.
+const CAPTURE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../tests/rig/data/loopback.pcap"
+);
+
+/// Where the eleventh packet begins.
+const ELEVENTH: usize = 871;
+
+/// A child that does not outlive its test.
+struct Follower(Child);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // It has ended by itself where the test went well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn follow(path: &Path, arguments: &[&str]) -> (Follower, BufReader<ChildStdout>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));
+    command
+        .args(["flows", "--follow"])
+        .args(arguments)
+        .arg(path);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    (Follower(child), out)
+}
+
+fn append(file: &mut File, bytes: &[u8]) {
+    file.write_all(bytes).unwrap();
+    file.flush().unwrap();
+}
+
+#[test]
+fn flows_are_printed_as_they_end_and_the_rest_on_ctrl_c() {
+    let whole = std::fs::read(CAPTURE).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("growing.pcap");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .unwrap();
+    // Begins with nothing, then half a header, then half a packet.
+    let (mut child, mut out) = follow(&path, &["--json", "--tcp-timeout", "300ms"]);
+    append(&mut file, &whole[..10]);
+    append(&mut file, &whole[10..ELEVENTH + 30]);
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert!(line.contains("\"id.orig_p\":40001"), "{line}");
+    assert!(line.contains("\"ended\":\"timeout\""), "{line}");
+    append(&mut file, &whole[ELEVENTH + 30..whole.len() - 5]);
+    // Both may be found to be over at the same look.
+    let mut ports: Vec<u64> = Vec::new();
+    for _ in 0..2 {
+        line.clear();
+        out.read_line(&mut line).unwrap();
+        let flow: serde_json::Value = serde_json::from_str(&line).unwrap();
+        ports.push(flow["id.orig_p"].as_u64().unwrap());
+    }
+    ports.sort_unstable();
+    assert_eq!(ports, [40002, 40003]);
+    let pid = Pid::from_raw(i32::try_from(child.0.id()).unwrap());
+    kill(pid, Signal::SIGINT).unwrap();
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest.lines().count(), 1, "{rest}");
+    assert!(rest.contains("\"id.orig_p\":40004"), "{rest}");
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_file_that_becomes_shorter_ends_it() {
+    let whole = std::fs::read(CAPTURE).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.pcap");
+    std::fs::write(&path, &whole).unwrap();
+    let (mut child, mut out) = follow(&path, &["--tcp-timeout", "100ms", "--udp-timeout", "100ms"]);
+    let mut headings = String::new();
+    out.read_line(&mut headings).unwrap();
+    assert!(headings.starts_with("#  "), "{headings}");
+    std::fs::write(&path, &whole[..100]).unwrap();
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest.lines().count(), 4, "{rest}");
+    assert_eq!(child.0.wait().unwrap().code(), Some(2));
+}
