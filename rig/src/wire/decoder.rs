@@ -5,8 +5,8 @@ use super::fragments::{Fragments, Whole};
 use super::ip::{self, Ip};
 use super::link::{LinkType, is_outgoing};
 use super::packet::{Packet, Transport, Undecoded, packet};
-use super::tunnel::MAX_TUNNELS;
-use super::walk::{Found, unwrap, walk};
+use super::tunnel::{MAX_TUNNELS, Tunnels};
+use super::walk::{Found, unwrap, usual, walk};
 use crate::units::Timestamp;
 
 /// A packet as it was captured.
@@ -41,11 +41,10 @@ impl Decoder {
     /// Reads a packet. A fragment that completes nothing gives [`Transport::Fragment`].
     #[inline]
     pub fn decode<'a>(&'a mut self, captured: &Captured<'a>) -> Result<Packet<'a>, Undecoded> {
-        let found = walk(captured.link, captured.data, captured.orig_len_bytes)?;
-        let mut packet = if found.ip.piece.is_some() && !found.ip.damaged {
-            self.put_together(&found, captured)?
-        } else {
-            packet(&found.ip, found.tunnels)
+        let usual = usual(captured.link, captured.data, captured.orig_len_bytes);
+        let mut packet = match usual {
+            Some(ip) => packet(&ip, Tunnels::default()),
+            None => self.decode_unusual(captured)?,
         };
         let wrong = packet.checksum != Checksum::Credible;
         if wrong && (captured.outgoing || is_outgoing(captured.link, captured.data)) {
@@ -76,6 +75,16 @@ impl Decoder {
     #[cfg(test)]
     pub(super) fn kept_bytes(&self) -> usize {
         self.fragments.kept_bytes()
+    }
+
+    #[inline(never)]
+    fn decode_unusual<'a>(&'a mut self, captured: &Captured<'a>) -> Result<Packet<'a>, Undecoded> {
+        let found = walk(captured.link, captured.data, captured.orig_len_bytes)?;
+        if found.ip.piece.is_some() && !found.ip.damaged {
+            self.put_together(&found, captured)
+        } else {
+            Ok(packet(&found.ip, found.tunnels))
+        }
     }
 
     #[cold]

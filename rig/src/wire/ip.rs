@@ -62,9 +62,21 @@ impl Ip<'_> {
     }
 }
 
+/// Reads what nearly all packets are: IPv4 with TCP in one piece. None for all others.
+#[expect(clippy::inline_always, reason = "on the way of every packet")]
+#[inline(always)]
+pub(super) fn read_usual(bytes: &[u8], wire_len: u32) -> Option<Ip<'_>> {
+    let usual = bytes.first()? >> 4 == 4 && *bytes.get(9)? == ip_number::TCP.0;
+    if !usual {
+        return None;
+    }
+    v4(bytes, wire_len).filter(|ip| ip.piece.is_none())
+}
+
 /// Reads an IP header. `wire_len` stands in for a length of zero, as segmentation offload and
 /// jumbograms have it. None when the addresses cannot be known, or the header contradicts itself.
-#[inline]
+#[expect(clippy::inline_always, reason = "on the way of every packet")]
+#[inline(always)]
 pub(super) fn read(bytes: &[u8], wire_len: u32) -> Option<Ip<'_>> {
     match bytes.first()? >> 4 {
         4 => v4(bytes, wire_len),
@@ -73,7 +85,8 @@ pub(super) fn read(bytes: &[u8], wire_len: u32) -> Option<Ip<'_>> {
     }
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "on the way of every packet")]
+#[inline(always)]
 fn v4(bytes: &[u8], wire_len: u32) -> Option<Ip<'_>> {
     let header = Ipv4HeaderSlice::from_slice(bytes).ok()?;
     let header_len = header.slice().len();
@@ -121,6 +134,7 @@ fn pass_over_authentication(ip: &mut Ip<'_>) {
     }
 }
 
+#[inline(never)]
 fn v6(bytes: &[u8], wire_len: u32) -> Option<Ip<'_>> {
     let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
     let claimed = IPV6_HEADER_BYTES + usize::from(header.payload_length());

@@ -10,7 +10,7 @@ use super::ip::{Ip, len_u32};
 use super::link::LinkType;
 use super::seq::Seq;
 use super::tunnel::Tunnels;
-use super::walk::walk;
+use super::walk::{usual, walk};
 
 /// Why a packet gives nothing to analyse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -154,12 +154,16 @@ impl Packet<'_> {
 /// segmentation offload leaves it.
 #[inline]
 pub fn decode(link: LinkType, data: &[u8], orig_len_bytes: u32) -> Result<Packet<'_>, Undecoded> {
+    if let Some(ip) = usual(link, data, orig_len_bytes) {
+        return Ok(packet(&ip, Tunnels::default()));
+    }
     let found = walk(link, data, orig_len_bytes)?;
     Ok(packet(&found.ip, found.tunnels))
 }
 
 /// The packet that an IP header and its payload make.
-#[inline]
+#[expect(clippy::inline_always, reason = "on the way of every packet")]
+#[inline(always)]
 pub(super) fn packet<'a>(ip: &Ip<'a>, tunnels: Tunnels) -> Packet<'a> {
     let (transport, told) = if ip.is_later_piece() {
         (Transport::Fragment, None)
@@ -192,7 +196,8 @@ pub(super) fn packet<'a>(ip: &Ip<'a>, tunnels: Tunnels) -> Packet<'a> {
 
 /// What a packet carries; with it the checksum of a segment or datagram, and the bytes that it
 /// covers.
-#[inline]
+#[expect(clippy::inline_always, reason = "on the way of every packet")]
+#[inline(always)]
 fn transport<'a>(ip: &Ip<'a>) -> (Transport<'a>, Option<(u16, &'a [u8])>) {
     let (bytes, len_bytes) = (ip.payload, ip.payload_len);
     if ip.protocol == ip_number::TCP.0 {

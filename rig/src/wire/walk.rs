@@ -1,7 +1,5 @@
 //! From the link layer to the innermost IP packet.
 
-use etherparse::ip_number;
-
 use super::ip::{self, Ip, len_u32};
 use super::link::{LinkType, Network, network};
 use super::packet::Undecoded;
@@ -14,8 +12,22 @@ pub(super) struct Found<'a> {
     pub(super) tunnels: Tunnels,
 }
 
+/// The packet, where it is what nearly all are: IPv4 with TCP, in one piece and in nothing else. For
+/// these the way is short.
+#[expect(clippy::inline_always, reason = "on the way of every packet")]
+#[inline(always)]
+pub(super) fn usual(link: LinkType, data: &[u8], orig_len_bytes: u32) -> Option<Ip<'_>> {
+    match network(link, data) {
+        Some(Network::Ip(bytes)) => {
+            let len = orig_len_bytes.saturating_sub(len_u32(data.len() - bytes.len()));
+            ip::read_usual(bytes, len)
+        }
+        _ => None,
+    }
+}
+
 /// Passes over the link layer and encapsulations, up to what is in none or to a fragment.
-#[inline]
+#[inline(never)]
 pub(super) fn walk(
     link: LinkType,
     data: &[u8],
@@ -29,10 +41,6 @@ pub(super) fn walk(
     } else {
         shims(network, data.len(), orig_len_bytes, &mut tunnels)?
     };
-    // Nearly all packets carry TCP, in which nothing else is looked for.
-    if ip.protocol == ip_number::TCP.0 {
-        return Ok(Found { ip, tunnels });
-    }
     unwrap(ip, tunnels)
 }
 
