@@ -12,6 +12,7 @@ use super::key::Key;
 use super::remarks::Remarks;
 use super::step::{self, Steps};
 use super::tcp::{Segment, TcpState};
+use crate::reconcile::Fate;
 use crate::units::Timestamp;
 use crate::wire::{Checksum, IcmpError, Packet, Tcp, Transport, Tunnels, Udp};
 
@@ -63,6 +64,10 @@ pub struct Analyzer {
     latest: HashMap<Key, usize>,
     /// The flow of the packet before, which is often that of the next one too.
     recent: Option<(Key, usize)>,
+    /// The packet that was pushed last, if it belongs to a flow: its frame, flow and sender.
+    pushed: Option<(u64, usize, Sender)>,
+    /// Where loopback addresses are looked for, see [`Analyzer::at_place`].
+    place: u32,
 }
 
 /// A flow while its packets come in.
@@ -122,7 +127,16 @@ impl Analyzer {
             begun: 0,
             latest: HashMap::new(),
             recent: None,
+            pushed: None,
+            place: 0,
         }
+    }
+
+    /// Tells at which place the next packets were captured. Loopback addresses of different places
+    /// are different ones; other addresses are the same everywhere.
+    #[inline]
+    pub fn at_place(&mut self, place: u32) {
+        self.place = place;
     }
 
     /// Lets flows end that have had no packet for some time.
@@ -151,6 +165,25 @@ impl Analyzer {
             Transport::Udp(udp) => self.push_udp(frame, at, packet, udp),
             Transport::IcmpError(error) => self.push_icmp_error(frame, at, error),
             Transport::Fragment | Transport::Other(_) | Transport::Malformed => {}
+        }
+    }
+
+    /// Takes in what became of the packet that was pushed last, by the frame's number.
+    pub fn note_fate(&mut self, frame: u64, fate: Fate) {
+        let Some((_, index, sender)) = self.pushed.filter(|(pushed, ..)| *pushed == frame) else {
+            return;
+        };
+        let Some(flow) = &mut self.flows[index] else {
+            return;
+        };
+        flow.remarks.get_or_insert_default().add_fate(sender, fate);
+        let events = match &mut flow.kind {
+            Kind::Tcp(state) => state.events.as_deref_mut(),
+            Kind::Udp(state) => Some(&mut state.events),
+        };
+        let of_it = events.into_iter().flatten().rev();
+        for event in of_it.take_while(|event| event.frame == frame) {
+            event.lost = fate == Fate::Lost;
         }
     }
 
@@ -226,10 +259,20 @@ impl Analyzer {
             .chain(flows.map(Conversation::into_flow))
     }
 
+    #[inline]
+    fn key(&self, proto: Proto, source: (IpAddr, u16), destination: (IpAddr, u16)) -> (Key, bool) {
+        let (key, source_first) = Key::of(proto, source, destination);
+        if source.0.is_loopback() {
+            (key.at(self.place), source_first)
+        } else {
+            (key, source_first)
+        }
+    }
+
     fn push_tcp(&mut self, frame: u64, at: Timestamp, packet: &Packet<'_>, tcp: &Tcp<'_>) {
         let source = (packet.source, tcp.source_port);
         let destination = (packet.destination, tcp.destination_port);
-        let (key, source_first) = Key::of(Proto::Tcp, source, destination);
+        let (key, source_first) = self.key(Proto::Tcp, source, destination);
         let wrong = packet.checksum != Checksum::Credible;
         let found = self.find(key, at);
         let found = found.filter(|index| wrong || !self.is_replaced(*index, source_first, tcp));
@@ -249,6 +292,7 @@ impl Analyzer {
         };
         flow.last = flow.last.max(at);
         let sender = flow.sender(source_first);
+        self.pushed = Some((frame, index, sender));
         if wrong {
             flow.take_unreadable(sender, packet.ip_len_bytes);
             return;
@@ -282,7 +326,7 @@ impl Analyzer {
     fn push_udp(&mut self, frame: u64, at: Timestamp, packet: &Packet<'_>, udp: &Udp<'_>) {
         let source = (packet.source, udp.source_port);
         let destination = (packet.destination, udp.destination_port);
-        let (key, source_first) = Key::of(Proto::Udp, source, destination);
+        let (key, source_first) = self.key(Proto::Udp, source, destination);
         let index = self.find(key, at).unwrap_or_else(|| {
             let flipped = is_service(source.1) && !is_service(destination.1);
             let mut state = UdpState::default();
@@ -298,6 +342,7 @@ impl Analyzer {
         };
         flow.last = flow.last.max(at);
         let sender = flow.sender(source_first);
+        self.pushed = Some((frame, index, sender));
         if packet.checksum != Checksum::Credible {
             flow.take_unreadable(sender, packet.ip_len_bytes);
             return;
@@ -442,7 +487,7 @@ impl Analyzer {
         };
         let [source, destination] =
             [error.sender, error.receiver].map(|end| (end.ip(), end.port()));
-        let (key, source_first) = Key::of(proto, source, destination);
+        let (key, source_first) = self.key(proto, source, destination);
         let found = self.find(key, at);
         if let Some(flow) = found.and_then(|index| self.flows[index].as_mut()) {
             let about = flow.sender(source_first);
@@ -550,15 +595,17 @@ impl Conversation {
             steps: Steps::default(),
         };
         let [orig_wrong, resp_wrong] = remarks.checksum_errors;
-        let with_wrong = |side: Side, checksum_errors| Side {
+        let [orig_path, resp_path] = remarks.paths.map_or([None; 2], |paths| paths.map(Some));
+        let with = |side: Side, checksum_errors, path| Side {
             checksum_errors,
+            path,
             ..side
         };
         match self.kind {
             Kind::Tcp(mut state) => Flow {
                 conn_state: state.conn_state(),
-                orig_side: with_wrong(state.orig.counters(state.resp.state), orig_wrong),
-                resp_side: with_wrong(state.resp.counters(state.orig.state), resp_wrong),
+                orig_side: with(state.orig.counters(state.resp.state), orig_wrong, orig_path),
+                resp_side: with(state.resp.counters(state.orig.state), resp_wrong, resp_path),
                 history: state.history.text(),
                 closed_by: state.closed_by,
                 opened_by: state.opened_by,
@@ -570,8 +617,8 @@ impl Conversation {
             },
             Kind::Udp(state) => Flow {
                 conn_state: fate::udp(state.orig.pkts - orig_wrong, state.resp.pkts - resp_wrong),
-                orig_side: with_wrong(state.orig, orig_wrong),
-                resp_side: with_wrong(state.resp, resp_wrong),
+                orig_side: with(state.orig, orig_wrong, orig_path),
+                resp_side: with(state.resp, resp_wrong, resp_path),
                 history: state.history.text(),
                 events: state.events,
                 steps: state.steps.map(|steps| *steps).unwrap_or_default(),

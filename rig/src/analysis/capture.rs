@@ -71,6 +71,7 @@ impl Feed {
             Ok(packet) if packet.checksum == Checksum::WrongIp => self.passed_over.ip_checksum += 1,
             Ok(packet) => {
                 self.passed_over.count_transport(&packet.transport);
+                analyzer.at_place(record.interface.0);
                 analyzer.push(number, record.at, &packet);
                 if !record.comments.is_empty() {
                     analyzer.comment(number, &record.comments);

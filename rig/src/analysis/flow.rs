@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::remarks::IcmpErrors;
+use super::remarks::{IcmpErrors, Path};
 use super::reset::Reset;
 use super::rfc9293::RfcState;
 use super::step::Steps;
@@ -341,6 +341,8 @@ pub struct Side {
     pub syn: Option<SynOptions>,
     /// Where it stood at last; none where the capture does not tell, and for UDP.
     pub state: Option<RfcState>,
+    /// What became of its packets; known only where several captures were compared.
+    pub path: Option<Path>,
     /// What went less than smoothly, if anything did.
     pub trouble: Option<Box<Trouble>>,
 }

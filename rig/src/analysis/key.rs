@@ -12,6 +12,9 @@ pub(super) struct Key {
     proto: Proto,
     addresses: Addresses,
     ports: [u16; 2],
+    /// Which of the places that have these addresses is meant. Loopback addresses are of every
+    /// machine, and a merged capture holds those of several.
+    place: u32,
 }
 
 /// Both addresses, without what a `SocketAddr` carries besides.
@@ -44,8 +47,15 @@ impl Key {
             proto,
             addresses,
             ports,
+            place: 0,
         };
         (key, source_first)
+    }
+
+    /// The same addresses at another place.
+    #[inline]
+    pub(super) fn at(self, place: u32) -> Self {
+        Self { place, ..self }
     }
 
     pub(super) fn proto(&self) -> Proto {

@@ -52,7 +52,7 @@ pub use rfc9293::RfcState;
 pub use step::{MAX_COMMENTS_KEPT, MAX_STEPS_KEPT, Step, Steps};
 pub use trouble::{MAX_GAPS_KEPT, Trouble};
 
-pub use remarks::IcmpErrors;
+pub use remarks::{IcmpErrors, Path};
 
 /// The most payload bytes that an event keeps.
 pub const MAX_PAYLOAD_KEPT_BYTES: usize = 256;

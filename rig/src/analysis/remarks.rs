@@ -1,9 +1,12 @@
 //! What is rarely to be said of a flow, kept beside it only where it is.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::flow::Sender;
+use crate::reconcile::Fate;
 use crate::wire::{IcmpError, IcmpKind, Tunnels};
 
 /// The most kinds of ICMP errors that are kept of a flow.
@@ -27,6 +30,41 @@ pub struct IcmpErrors {
     pub first_frame: u64,
 }
 
+/// What became of the packets of one side, where several captures were compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Path {
+    /// Packets that left their sender and never arrived.
+    pub lost: u64,
+    /// Packets that arrived.
+    pub arrived: u64,
+    /// The time that those which arrived were under way, all together.
+    pub under_way: Duration,
+}
+
+impl Path {
+    /// The mean time that a packet was under way; none when none arrived.
+    #[must_use]
+    pub fn mean_delay(&self) -> Option<Duration> {
+        (self.arrived > 0).then(|| self.under_way.div_f64(as_f64(self.arrived)))
+    }
+
+    fn add(&mut self, fate: Fate) {
+        match fate {
+            Fate::Lost => self.lost += 1,
+            Fate::Arrived(delay) => {
+                self.arrived += 1;
+                self.under_way = self.under_way.saturating_add(delay);
+            }
+            Fate::Unsent | Fate::Unwatched => {}
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of packets stays below 2^53")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
 /// The remarks on a flow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Remarks {
@@ -34,6 +72,8 @@ pub(super) struct Remarks {
     pub(super) icmp_errors: Vec<IcmpErrors>,
     /// Of the initiator and of the responder.
     pub(super) checksum_errors: [u64; 2],
+    /// Of the initiator and of the responder.
+    pub(super) paths: Option<[Path; 2]>,
 }
 
 impl Remarks {
@@ -45,6 +85,15 @@ impl Remarks {
         };
         *count += 1;
         *count
+    }
+
+    /// Notes what became of a packet.
+    pub(super) fn add_fate(&mut self, sender: Sender, fate: Fate) {
+        let [orig, resp] = self.paths.get_or_insert_default();
+        match sender {
+            Sender::Initiator => orig.add(fate),
+            Sender::Responder => resp.add(fate),
+        }
     }
 
     /// Packets of a side with wrong checksums.

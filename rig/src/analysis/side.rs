@@ -226,6 +226,7 @@ impl SideState {
             bytes: self.bytes(peer),
             missed_bytes: self.missed_bytes(),
             checksum_errors: 0,
+            path: None,
             unacked_bytes: self.unacked_bytes(),
             syn: self.syn,
             state: self.rfc,
