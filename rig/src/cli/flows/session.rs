@@ -37,6 +37,7 @@ impl From<csv::Error> for SessionError {
 }
 
 /// Takes packets in and shows the flows that end.
+#[expect(clippy::struct_excessive_bools, reason = "independent of each other")]
 pub(super) struct Session<W: Write> {
     analyzer: Analyzer,
     pub(super) passed_over: PassedOver,

@@ -99,10 +99,6 @@ fn small(n: Option<impl Into<u64>>) -> Value<'static> {
     n.map_or(Value::Absent, |n| Value::Count(n.into()))
 }
 
-fn flag(b: Option<bool>) -> Value<'static> {
-    b.map_or(Value::Absent, Value::Bool)
-}
-
 fn text(text: Option<&str>) -> Value<'_> {
     text.map_or(Value::Absent, Value::Text)
 }
@@ -138,12 +134,12 @@ fields! {
     "resp_state" STATES, |f| text(f.resp_state.map(RfcState::name));
     "orig_mss" Kind::Count, |f| small(f.orig_mss);
     "orig_window_scale" Kind::Count, |f| small(f.orig_window_scale);
-    "orig_sack_permitted" Kind::Bool, |f| flag(f.orig_sack_permitted);
-    "orig_timestamps" Kind::Bool, |f| flag(f.orig_timestamps);
+    "orig_sack_permitted" Kind::Bool, |f| Value::Bool(f.orig_sack_permitted);
+    "orig_timestamps" Kind::Bool, |f| Value::Bool(f.orig_timestamps);
     "resp_mss" Kind::Count, |f| small(f.resp_mss);
     "resp_window_scale" Kind::Count, |f| small(f.resp_window_scale);
-    "resp_sack_permitted" Kind::Bool, |f| flag(f.resp_sack_permitted);
-    "resp_timestamps" Kind::Bool, |f| flag(f.resp_timestamps);
+    "resp_sack_permitted" Kind::Bool, |f| Value::Bool(f.resp_sack_permitted);
+    "resp_timestamps" Kind::Bool, |f| Value::Bool(f.resp_timestamps);
     "orig_unacked_bytes" Kind::Count, |f| Value::Count(f.orig_unacked_bytes);
     "resp_unacked_bytes" Kind::Count, |f| Value::Count(f.resp_unacked_bytes);
     "reset_by" SIDES, |f| text(f.reset_by.map(Sender::name));
