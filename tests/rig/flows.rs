@@ -268,7 +268,8 @@ fn mistakes_are_shown_with_their_place() {
         ["--udp-timeout", "0s"],
     ] {
         let output = flows(&arguments, &loopback());
-        all.push_str(&format!("{}\n", shown(&output, None)));
+        all.push_str(&shown(&output, None));
+        all.push('\n');
     }
     assert_snapshot!(all);
 }

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -97,4 +98,40 @@ fn a_file_that_becomes_shorter_ends_it() {
     out.read_to_string(&mut rest).unwrap();
     assert_eq!(rest.lines().count(), 4, "{rest}");
     assert_eq!(child.0.wait().unwrap().code(), Some(2));
+}
+
+#[test]
+fn what_came_on_stdin_is_listed_on_ctrl_c() {
+    let whole = std::fs::read(CAPTURE).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));
+    command.args(["flows", "--json", "-"]);
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = Follower(child.spawn().unwrap());
+    let mut input = child.0.stdin.take().unwrap();
+    // As with `tcpdump -U`: it goes on, and ctrl-c comes in the midst of a packet.
+    input.write_all(&whole[..whole.len() - 7]).unwrap();
+    input.flush().unwrap();
+    wait_until_caught(child.0.id(), Signal::SIGINT);
+    kill(Pid::from_raw(child.0.id().cast_signed()), Signal::SIGINT).unwrap();
+    let mut listed = String::new();
+    let mut out = child.0.stdout.take().unwrap();
+    out.read_to_string(&mut listed).unwrap();
+    assert_eq!(listed.lines().count(), 4, "{listed}");
+    assert!(child.0.wait().unwrap().success());
+    drop(input);
+}
+
+/// Waits until a process has a handler for a signal, as the kernel tells (proc(5), `SigCgt`).
+fn wait_until_caught(pid: u32, signal: Signal) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+        if caught & 1 << (signal as u64 - 1) != 0 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -19,6 +19,7 @@ mod follow;
 mod good_input;
 mod learn;
 mod library;
+mod merge;
 mod patterns;
 mod reading;
 mod runs;

@@ -49,6 +49,8 @@ pub struct Analyzer {
     /// The flow whose steps are kept, by its number.
     steps_of: Option<u64>,
     timeouts: Timeouts,
+    /// Whether any flow can be over before the capture is.
+    times_out: bool,
     expiry: Expiry,
     /// Flows that are not over, each in its place; in the order of their first packets while
     /// nothing times out.
@@ -120,6 +122,7 @@ impl Analyzer {
             },
             steps_of: None,
             timeouts: Timeouts::default(),
+            times_out: false,
             expiry: Expiry::default(),
             flows: Vec::new(),
             free: Vec::new(),
@@ -142,6 +145,7 @@ impl Analyzer {
     /// Lets flows end that have had no packet for some time.
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.times_out = timeouts.is_on();
         self.timeouts = timeouts;
         self
     }
@@ -157,7 +161,7 @@ impl Analyzer {
     /// to no flow; ICMP errors are noted at the flow whose packet they quote. A segment or datagram
     /// with a wrong checksum, which its receiver throws away, is counted and changes no state.
     pub fn push(&mut self, frame: u64, at: Timestamp, packet: &Packet<'_>) {
-        if self.timeouts.is_on() {
+        if self.times_out {
             self.expire(at);
         }
         match &packet.transport {
@@ -248,7 +252,7 @@ impl Analyzer {
     /// the room of having them all at once.
     pub fn into_flows(mut self) -> impl Iterator<Item = Flow> {
         drop(self.latest);
-        if self.timeouts.is_on() {
+        if self.times_out {
             // Places were given on, so they are out of order.
             let number = |flow: &Option<Conversation>| flow.as_ref().map(|flow| flow.number);
             self.flows.sort_unstable_by_key(number);
@@ -312,6 +316,16 @@ impl Analyzer {
             };
             state.take(&segment, keep);
         }
+        if self.times_out {
+            self.watch_if_closed(index);
+        }
+    }
+
+    /// Lets a connection end soon that both sides have closed.
+    fn watch_if_closed(&mut self, index: usize) {
+        let Some(flow) = &mut self.flows[index] else {
+            return;
+        };
         if let Some(timeout) = self.timeouts.of(Class::Closed)
             && !flow.watched_closed
             && flow.is_settled()
@@ -390,7 +404,7 @@ impl Analyzer {
                 index
             }
         };
-        if self.timeouts.is_on() && self.is_idle(index, at) {
+        if self.times_out && self.is_idle(index, at) {
             self.end(index, Ended::Timeout);
             return None;
         }
@@ -415,7 +429,7 @@ impl Analyzer {
         let replaced = flow.is_reuse(source_first, tcp);
         if replaced {
             flow.ended = Some(Ended::Reuse);
-            if self.timeouts.is_on() {
+            if self.times_out {
                 self.end(index, Ended::Reuse);
             }
         }
@@ -458,7 +472,9 @@ impl Analyzer {
             self.flows.push(Some(flow));
             self.flows.len() - 1
         };
-        if let Some(timeout) = self.timeouts.of(class) {
+        if self.times_out
+            && let Some(timeout) = self.timeouts.of(class)
+        {
             let (at, number) = (deadline(at, timeout), self.begun);
             self.expiry.watch(class, Due { at, index, number });
         }

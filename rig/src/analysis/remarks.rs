@@ -60,7 +60,10 @@ impl Path {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a count of packets stays below 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count of packets stays below 2^53"
+)]
 fn as_f64(count: u64) -> f64 {
     count as f64
 }

@@ -80,6 +80,12 @@ impl SideState {
         ack == self.isn + low32(self.acked)
     }
 
+    /// Whether an acknowledgement is for more than was sent.
+    #[inline]
+    pub(super) fn is_beyond(&self, ack: Seq) -> bool {
+        ack.since(self.isn + low32(self.next)) > 0
+    }
+
     /// Begins the numbering with a SYN of this sequence number.
     pub(super) fn begin_with_syn(&mut self, seq: Seq) {
         self.isn = seq;

@@ -413,3 +413,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn loopback_addresses_of_two_places_are_two() {
+    let (client, server) = (
+        "127.0.0.1:4000".parse().unwrap(),
+        "127.0.0.1:80".parse().unwrap(),
+    );
+    let syn = Segment {
+        flags: 0x02,
+        ..Segment::new(client, server)
+    };
+    let bytes = syn.bytes();
+    let packet = decode(LinkType::Ethernet, &bytes, 54).unwrap();
+    let mut analyzer = Analyzer::new(Options::default());
+    for (frame, place) in [(1, 0), (2, 3), (3, 0)] {
+        analyzer.at_place(place);
+        analyzer.push(frame, Timestamp(frame), &packet);
+    }
+    let packets: Vec<_> = analyzer
+        .into_flows()
+        .map(|flow| flow.orig_side.pkts)
+        .collect();
+    assert_eq!(packets, [2, 1]);
+}

@@ -149,19 +149,18 @@ fn note_acknowledgement(
     marks: &mut Marks,
 ) {
     let tcp = segment.tcp;
-    let beyond = peer.isn_known && peer.pkts > 0 && {
-        let position = peer.position(tcp.ack);
-        // The acknowledgement of a FIN that was not captured stands one beyond the end too.
-        position > peer.next.cast_signed() && position > peer.acked.cast_signed()
-    };
-    marks.add_if(Mark::AckLostSegment, beyond);
+    if !peer.has_acknowledged(tcp.ack) {
+        // What was told once is not told again.
+        let beyond = peer.is_beyond(tcp.ack) && peer.pkts > 0;
+        marks.add_if(Mark::AckLostSegment, beyond);
+        return;
+    }
     let same = plain
         && tcp.payload_len_bytes == 0
         && tcp.window == me.window
         && tcp.window != 0
         && me.pkts > 1
-        && judgement.start == me.next.cast_signed()
-        && peer.has_acknowledged(tcp.ack);
+        && judgement.start == me.next.cast_signed();
     // The answer to a keep-alive or a probe repeats an acknowledgement by intent.
     marks.add_if(Mark::DuplicateAck, same && !peer.asked);
 }

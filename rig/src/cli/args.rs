@@ -84,9 +84,11 @@ pub struct ValidateArgs {
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub struct FlowsArgs {
-    /// The capture, pcap or pcapng; `-` is standard input
+    /// The capture, pcap or pcapng, plain or compressed; `-` is standard input. Several captures, or
+    /// a folder of them, are taken for captures of the same traffic at several places and put
+    /// together, as `rig merge` does
     #[arg(required_unless_present = "schema")]
-    pub capture: Option<PathBuf>,
+    pub captures: Vec<PathBuf>,
     /// Print one JSON object a line, with the field names of Zeek's conn.log
     #[arg(long)]
     pub json: bool,

@@ -76,6 +76,15 @@ fn remarks(flow: &Flow) -> String {
     if wrong > 0 {
         remarks.push(format!("wrong checksum x{wrong}"));
     }
+    for (side, arrow) in [(&flow.orig_side, '>'), (&flow.resp_side, '<')] {
+        let Some(path) = side.path else { continue };
+        if path.lost > 0 {
+            remarks.push(format!("{arrow} {} lost", path.lost));
+        }
+        if let Some(delay) = path.mean_delay() {
+            remarks.push(format!("{arrow} after {}", show_duration(delay)));
+        }
+    }
     remarks.join(", ")
 }
 

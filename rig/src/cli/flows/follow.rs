@@ -1,13 +1,21 @@
-//! Reading a file that grows.
+//! Reading what goes on until it is interrupted: a file that grows, and standard input.
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+
 /// How long to wait before the file is looked at again.
 const POLL: Duration = Duration::from_millis(100);
+
+/// How long standard input is waited for before the interruption is looked at again, in
+/// milliseconds.
+const POLL_MS: u16 = 100;
 
 /// A file whose end is only where it ends for now: reading waits there for more, until it is
 /// interrupted.
@@ -43,6 +51,44 @@ impl<F: FnMut() -> io::Result<()>> Read for Growing<F> {
             std::thread::sleep(POLL);
         }
         Ok(0)
+    }
+}
+
+/// Standard input, which ends when it is interrupted: ctrl-c ends whoever writes to it as well, and
+/// what came until then is to be shown.
+pub(super) struct Piped {
+    input: File,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Piped {
+    pub(super) fn new(interrupted: Arc<AtomicBool>) -> io::Result<Self> {
+        // Without the buffer of `io::stdin`, in which bytes would be that nothing can wait for.
+        let input = io::stdin().as_fd().try_clone_to_owned()?;
+        Ok(Self {
+            input: input.into(),
+            interrupted,
+        })
+    }
+}
+
+impl Read for Piped {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Bounded by the end of the input or by the interruption.
+        loop {
+            let mut ready = [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
+            let count = match poll(&mut ready, POLL_MS) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
+                Err(error) => return Err(error.into()),
+            };
+            if count > 0 {
+                return self.input.read(buffer);
+            }
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Ok(0);
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod record;
 mod request;
 mod select;
 mod session;
+mod together;
 
 #[cfg(test)]
 mod testing;
@@ -17,6 +18,8 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::FlowsArgs;
 use super::exit::Exit;
@@ -24,7 +27,7 @@ use super::input::show_diagnostics;
 use crate::analysis::PassedOver;
 use crate::pcapng::{OpenError, Reader, Stop, StopReason};
 use crate::units::printable;
-use follow::Growing;
+use follow::{Growing, Piped};
 use request::Request;
 use session::{Session, SessionError};
 
@@ -48,15 +51,19 @@ impl From<SessionError> for FlowsError {
 }
 
 pub(super) fn main(args: &FlowsArgs) -> Exit {
-    let Some(path) = args.capture.as_deref() else {
+    if args.captures.is_empty() {
         return print_schema();
-    };
+    }
     let request = match Request::read(args) {
         Ok(request) => request,
         Err(diagnostics) => {
             show_diagnostics(&diagnostics);
             return Exit::Input;
         }
+    };
+    let path = match args.captures.as_slice() {
+        [path] if !path.is_dir() => path,
+        several => return together::main(several, args.follow, request),
     };
     let shown = match path.to_string_lossy() {
         name if name == STDIN => "stdin".to_owned(),
@@ -106,13 +113,7 @@ fn tell(error: FlowsError, complain: &dyn Fn(&str)) -> Exit {
 /// Shows the flows; gives what was passed over, and where reading stopped early.
 fn run(path: &Path, request: Request) -> Result<(PassedOver, Option<Stop>), FlowsError> {
     let (follow, streams) = (request.follow, request.streams());
-    let stdout = io::stdout();
-    let width = stdout
-        .is_terminal()
-        .then(|| comfy_table::Table::new().width())
-        .flatten();
-    let out = BufWriter::with_capacity(OUTPUT_BYTES, stdout.lock());
-    let session = RefCell::new(Session::new(request, out, width));
+    let session = RefCell::new(session_on_stdout(request));
     // What goes wrong while nothing can be read, which the reader would only call a read error.
     let failed = RefCell::new(None);
     let idle = || {
@@ -122,11 +123,18 @@ fn run(path: &Path, request: Request) -> Result<(PassedOver, Option<Stop>), Flow
             io::Error::other("flows could not be shown")
         })
     };
-    let source = open(path, follow, idle).map_err(FlowsError::Open)?;
+    let interrupted = (follow || path.as_os_str() == STDIN).then(follow::interruption);
+    let interrupted = interrupted.transpose().map_err(FlowsError::Open)?;
+    if interrupted.is_some() {
+        session.borrow_mut().watch();
+    }
+    let source = open(path, interrupted.clone(), idle).map_err(FlowsError::Open)?;
     let mut reader = match Reader::new(source) {
         Ok(reader) => reader,
         // Nobody wrote a byte of it until it was interrupted.
-        Err(OpenError::Empty) if follow => return Ok((PassedOver::default(), None)),
+        Err(OpenError::Empty) if interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed)) => {
+            return Ok((PassedOver::default(), None));
+        }
         Err(error) => return Err(FlowsError::NoCapture(error)),
     };
     while let Some(frame) = reader.next_frame() {
@@ -151,23 +159,32 @@ fn run(path: &Path, request: Request) -> Result<(PassedOver, Option<Stop>), Flow
     let passed_over = session.into_inner().finish()?;
     // Interrupted between the halves of a packet is as good as between two.
     let cut = |stop: &Stop| matches!(stop.reason, StopReason::Truncated { .. });
-    Ok((passed_over, stop.filter(|stop| !(follow && cut(stop)))))
+    let ended_early = interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed));
+    Ok((passed_over, stop.filter(|stop| !(ended_early && cut(stop)))))
 }
 
+/// A session that writes to standard output.
+fn session_on_stdout(request: Request) -> Session<impl Write> {
+    let stdout = io::stdout();
+    let width = stdout
+        .is_terminal()
+        .then(|| comfy_table::Table::new().width())
+        .flatten();
+    let out = BufWriter::with_capacity(OUTPUT_BYTES, stdout.lock());
+    Session::new(request, out, width)
+}
+
+/// Opens a capture; one that is read until it is interrupted, with the flag for that.
 fn open<'a>(
     path: &Path,
-    follow: bool,
+    interrupted: Option<Arc<AtomicBool>>,
     idle: impl FnMut() -> io::Result<()> + 'a,
 ) -> io::Result<Box<dyn Read + 'a>> {
-    if path.as_os_str() == STDIN {
-        return Ok(Box::new(io::stdin().lock()));
+    match interrupted {
+        Some(interrupted) if path.as_os_str() == STDIN => Ok(Box::new(Piped::new(interrupted)?)),
+        Some(interrupted) => Ok(Box::new(Growing::new(File::open(path)?, interrupted, idle))),
+        None => Ok(Box::new(File::open(path)?)),
     }
-    let file = File::open(path)?;
-    if follow {
-        let interrupted = follow::interruption()?;
-        return Ok(Box::new(Growing::new(file, interrupted, idle)));
-    }
-    Ok(Box::new(file))
 }
 
 /// Prints the JSON Schema of `--json`.

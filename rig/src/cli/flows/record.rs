@@ -15,9 +15,11 @@ use crate::wire::Tunnels;
 /// A flow by the field names of Zeek's `conn.log`, in its order and with its meaning; `orig_name` and
 /// what follows it is not Zeek's.
 ///
-/// Fields that a flow has nothing to say for are left out; a count that is left out is zero.
+/// Fields that a flow has nothing to say for are left out: a count that is left out is zero, a flag
+/// is false.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "A flow of `rig flows --json`")]
+#[expect(clippy::struct_excessive_bools, reason = "the fields of a record")]
 pub(super) struct ConnLog<'a> {
     /// First packet, seconds since 1970.
     pub(super) ts: f64,
@@ -82,6 +84,18 @@ pub(super) struct ConnLog<'a> {
     /// ICMP errors about its packets, by kind.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) icmp_errors: &'a [IcmpErrors],
+    /// Packets of the initiator that never arrived; only where several captures are compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) orig_lost: Option<u64>,
+    /// Packets of the responder that never arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resp_lost: Option<u64>,
+    /// Mean time that packets of the initiator were under way, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) orig_delay: Option<f64>,
+    /// Mean time that packets of the responder were under way, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resp_delay: Option<f64>,
     /// Number of its first frame.
     pub(super) first_frame: u64,
     /// Its number, from 1 on, in the order of first packets.
@@ -101,24 +115,24 @@ pub(super) struct ConnLog<'a> {
     /// Window scale shift that the initiator's SYN offered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) orig_window_scale: Option<u8>,
-    /// Whether the initiator's SYN permitted selective acknowledgements; absent without a SYN.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) orig_sack_permitted: Option<bool>,
-    /// Whether the initiator's SYN carried timestamps; absent without a SYN.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) orig_timestamps: Option<bool>,
+    /// Whether the initiator's SYN permitted selective acknowledgements.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) orig_sack_permitted: bool,
+    /// Whether the initiator's SYN carried timestamps.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) orig_timestamps: bool,
     /// Maximum segment size that the responder's SYN announced, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resp_mss: Option<u16>,
     /// Window scale shift that the responder's SYN offered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resp_window_scale: Option<u8>,
-    /// Whether the responder's SYN permitted selective acknowledgements; absent without a SYN.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) resp_sack_permitted: Option<bool>,
-    /// Whether the responder's SYN carried timestamps; absent without a SYN.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) resp_timestamps: Option<bool>,
+    /// Whether the responder's SYN permitted selective acknowledgements.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) resp_sack_permitted: bool,
+    /// Whether the responder's SYN carried timestamps.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) resp_timestamps: bool,
     /// Payload of the initiator that was captured and never acknowledged, in bytes.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) orig_unacked_bytes: u64,
@@ -240,6 +254,10 @@ impl<'a> ConnLog<'a> {
             checksum_errors: orig.checksum_errors + resp.checksum_errors,
             tunnel: flow.tunnels,
             icmp_errors: &flow.icmp_errors,
+            orig_lost: orig.path.map(|path| path.lost),
+            resp_lost: resp.path.map(|path| path.lost),
+            orig_delay: delay(orig),
+            resp_delay: delay(resp),
             first_frame: flow.first_frame,
             number: flow.number,
             opened_by: flow.opened_by,
@@ -247,12 +265,12 @@ impl<'a> ConnLog<'a> {
             resp_state: resp.state,
             orig_mss: orig_syn.and_then(|syn| syn.mss_bytes),
             orig_window_scale: orig_syn.and_then(|syn| syn.window_scale),
-            orig_sack_permitted: orig_syn.map(|syn| syn.sack_permitted),
-            orig_timestamps: orig_syn.map(|syn| syn.timestamps),
+            orig_sack_permitted: orig_syn.is_some_and(|syn| syn.sack_permitted),
+            orig_timestamps: orig_syn.is_some_and(|syn| syn.timestamps),
             resp_mss: resp_syn.and_then(|syn| syn.mss_bytes),
             resp_window_scale: resp_syn.and_then(|syn| syn.window_scale),
-            resp_sack_permitted: resp_syn.map(|syn| syn.sack_permitted),
-            resp_timestamps: resp_syn.map(|syn| syn.timestamps),
+            resp_sack_permitted: resp_syn.is_some_and(|syn| syn.sack_permitted),
+            resp_timestamps: resp_syn.is_some_and(|syn| syn.timestamps),
             orig_unacked_bytes: orig.unacked_bytes,
             resp_unacked_bytes: resp.unacked_bytes,
             reset_by: flow.reset.map(|reset| reset.by),
@@ -283,6 +301,11 @@ impl<'a> ConnLog<'a> {
     }
 }
 
+fn delay(side: &Side) -> Option<f64> {
+    let delay = side.path?.mean_delay()?;
+    Some(delay.as_secs_f64())
+}
+
 /// The JSON Schema of the objects, draft 2020-12.
 pub(super) fn schema() -> schemars::Schema {
     let generator = SchemaSettings::draft2020_12()
@@ -305,6 +328,14 @@ fn is_none(count: &u32) -> bool {
 )]
 fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands references over"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn gaps(trouble: &Trouble) -> Vec<f64> {

@@ -11,6 +11,7 @@ use super::record::ConnLog;
 use super::request::{Form, Request, Selection};
 use crate::analysis::{Analyzer, Feed, Flow, Options, PassedOver};
 use crate::pcapng::Frame;
+use crate::reconcile::Fate;
 use crate::spec::Diagnostics;
 use crate::units::Timestamp;
 
@@ -37,6 +38,7 @@ impl From<csv::Error> for SessionError {
 }
 
 /// Takes packets in and shows the flows that end.
+#[expect(clippy::struct_excessive_bools, reason = "independent of each other")]
 pub(super) struct Session<W: Write> {
     analyzer: Analyzer,
     feed: Feed,
@@ -82,6 +84,11 @@ impl<W: Write> Session<W> {
         }
     }
 
+    /// Shows what is shown at once from now on: somebody waits for more to come.
+    pub(super) fn watch(&mut self) {
+        self.watched = true;
+    }
+
     /// Takes in a packet.
     #[inline]
     pub(super) fn push(&mut self, frame: &Frame<'_>) {
@@ -91,6 +98,12 @@ impl<W: Write> Session<W> {
             record,
         } = frame;
         self.feed.push(&mut self.analyzer, *number, *link, record);
+    }
+
+    /// Takes in a packet of several captures that were put together, and what became of it.
+    pub(super) fn push_reconciled(&mut self, frame: &Frame<'_>, fate: Fate) {
+        self.push(frame);
+        self.analyzer.note_fate(frame.number, fate);
     }
 
     /// Whether flows have ended that can be shown.

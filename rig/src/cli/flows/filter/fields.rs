@@ -100,8 +100,8 @@ fn small(n: Option<impl Into<u64>>) -> Value<'static> {
     n.map_or(Value::Absent, |n| Value::Count(n.into()))
 }
 
-fn flag(b: Option<bool>) -> Value<'static> {
-    b.map_or(Value::Absent, Value::Bool)
+fn seconds(s: Option<f64>) -> Value<'static> {
+    s.map_or(Value::Absent, Value::Seconds)
 }
 
 /// `gre/mpls`, the outermost first.
@@ -144,6 +144,10 @@ fields! {
     "checksum_errors" Kind::Count, |f| Value::Count(f.checksum_errors);
     "tunnel" Kind::Text, |f| tunnels(f.tunnel);
     "icmp_errors" Kind::Count, |f| Value::Count(f.icmp_errors.iter().map(|error| error.count).sum());
+    "orig_lost" Kind::Count, |f| small(f.orig_lost);
+    "resp_lost" Kind::Count, |f| small(f.resp_lost);
+    "orig_delay" Kind::Span, |f| seconds(f.orig_delay);
+    "resp_delay" Kind::Span, |f| seconds(f.resp_delay);
     "first_frame" Kind::Count, |f| Value::Count(f.first_frame);
     "number" Kind::Count, |f| Value::Count(f.number);
     "opened_by" Kind::Word(&["initiator", "both"]), |f| text(f.opened_by.map(Opener::name));
@@ -151,12 +155,12 @@ fields! {
     "resp_state" STATES, |f| text(f.resp_state.map(RfcState::name));
     "orig_mss" Kind::Count, |f| small(f.orig_mss);
     "orig_window_scale" Kind::Count, |f| small(f.orig_window_scale);
-    "orig_sack_permitted" Kind::Bool, |f| flag(f.orig_sack_permitted);
-    "orig_timestamps" Kind::Bool, |f| flag(f.orig_timestamps);
+    "orig_sack_permitted" Kind::Bool, |f| Value::Bool(f.orig_sack_permitted);
+    "orig_timestamps" Kind::Bool, |f| Value::Bool(f.orig_timestamps);
     "resp_mss" Kind::Count, |f| small(f.resp_mss);
     "resp_window_scale" Kind::Count, |f| small(f.resp_window_scale);
-    "resp_sack_permitted" Kind::Bool, |f| flag(f.resp_sack_permitted);
-    "resp_timestamps" Kind::Bool, |f| flag(f.resp_timestamps);
+    "resp_sack_permitted" Kind::Bool, |f| Value::Bool(f.resp_sack_permitted);
+    "resp_timestamps" Kind::Bool, |f| Value::Bool(f.resp_timestamps);
     "orig_unacked_bytes" Kind::Count, |f| Value::Count(f.orig_unacked_bytes);
     "resp_unacked_bytes" Kind::Count, |f| Value::Count(f.resp_unacked_bytes);
     "reset_by" SIDES, |f| text(f.reset_by.map(Sender::name));
