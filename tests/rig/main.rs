@@ -12,6 +12,7 @@ mod bad_input;
 mod captures;
 mod check;
 mod cleanup;
+mod documentation;
 mod expect;
 mod flows;
 mod good_input;
