@@ -1,7 +1,9 @@
 //! One line for each thing that happened, for logs and pipes.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
+use super::explain::bad_checks;
 use super::reporter::{ReportError, Reporter};
 use super::text::{self, counted, line, verdict_word};
 use super::{MatrixSource, Screen};
@@ -13,10 +15,7 @@ use crate::units::show_duration;
 const VERDICT_COLUMNS: usize = "inconclusive".len();
 
 /// The most checks of a cell that are told at once; the summary tells all.
-const MAX_CHECKS_TOLD: usize = 10;
-
-/// The most bytes of a check's detail that are told at once.
-const MAX_DETAIL_BYTES: usize = 1000;
+const MAX_CHECKS_TOLD: usize = 5;
 
 /// The most troubles that are remembered.
 const MAX_KNOWN: usize = 100;
@@ -111,10 +110,13 @@ pub(super) fn told(
         },
         Event::CellStarted { .. } | Event::Step { .. } => return None,
         Event::CellFinished(cell) => format!(
-            "{} {} ({})\n{}",
+            "{} {}{}\n{}",
             verdict_word(cell.verdict, VERDICT_COLUMNS, screen),
             line(&cell.cell),
-            show_duration(cell.took),
+            match cell.verdict {
+                Verdict::Skipped => String::new(),
+                _ => format!(" ({})", show_duration(cell.took)),
+            },
             text::indent(&why(cell, source, known), INDENT)
         ),
         Event::Interrupted => "interrupted: no further cell starts\n".to_owned(),
@@ -122,37 +124,33 @@ pub(super) fn told(
     })
 }
 
-/// Why a cell did not pass, in few lines; empty for one that did.
+/// Why a cell did not pass, in a line for each reason; empty for one that did. The summary has the
+/// details.
 fn why(cell: &CellReport, source: &MatrixSource, known: &mut KnownTroubles) -> String {
-    let mut parts = Vec::new();
+    let mut out = String::new();
     let first = |trouble| known.first(trouble, &cell.cell).map(str::to_owned);
     if let Some(first) = cell.trouble.as_ref().and_then(first) {
-        parts.push(format!("as {}\n", line(&first)));
+        let _infallible = writeln!(out, "as {}", line(&first));
     } else if let Some(trouble) = &cell.trouble {
         let place = trouble
             .place
             .map_or_else(String::new, |place| format!(" ({})", source.at(place)));
-        let message = text::block(&trouble.message, MAX_DETAIL_BYTES);
-        parts.push(format!("{message}{place}\n"));
-        if let Some(hint) = &trouble.hint {
-            parts.push(format!("hint: {}\n", text::block(hint, MAX_DETAIL_BYTES)));
-        }
+        let message = trouble.message.trim_end();
+        let (first, more) = match message.split_once('\n') {
+            Some((first, _)) => (first, " …"),
+            None => (message, ""),
+        };
+        let _infallible = writeln!(out, "{}{more}{place}", line(first));
     }
-    let not_passed = || cell.checks.iter().filter(|c| c.verdict != Verdict::Pass);
-    parts.extend(not_passed().take(MAX_CHECKS_TOLD).map(|check| {
-        format!(
-            "{}: {} ({})\n{}",
-            check.verdict.word(),
-            line(&check.check),
-            source.at(check.place),
-            text::indent(&text::block(&check.detail, MAX_DETAIL_BYTES), INDENT),
-        )
-    }));
-    let rest = not_passed().skip(MAX_CHECKS_TOLD).count();
+    for check in bad_checks(cell).take(MAX_CHECKS_TOLD) {
+        let (word, text) = (check.verdict.word(), line(&check.check));
+        let _infallible = writeln!(out, "{word}: {text} ({})", source.at(check.place));
+    }
+    let rest = bad_checks(cell).skip(MAX_CHECKS_TOLD).count();
     if rest > 0 {
-        parts.push(format!("and {} more\n", counted(rest, "check")));
+        let _infallible = writeln!(out, "and {} more", counted(rest, "check"));
     }
-    parts.concat()
+    out
 }
 
 /// What a run could not remove, a line each.
