@@ -219,6 +219,10 @@ fn rig_list(args: &[&str]) -> (Option<i32>, String, String) {
 fn lists_have_cells_on_stdout_and_excluded_ones_beside_them() {
     let (code, stdout, stderr) = rig_list(&[]);
     assert_eq!((code, stdout.lines().count()), (Some(0), 22));
+    assert_eq!(stderr, "2 cells excluded, see --excluded\n");
+
+    let (code, stdout, stderr) = rig_list(&["--excluded"]);
+    assert_eq!((code, stdout.lines().count()), (Some(0), 22));
     assert_eq!(stderr.lines().count(), 2);
     assert!(stderr.starts_with("excluded server=ncat-room,client=netcat,placement=local"));
     assert!(

@@ -174,18 +174,20 @@ async fn drive(
         }),
     };
     let driven = match backend {
-        Ok(backend) => Driven {
-            report: run::run(
-                Arc::new(backend),
-                spec,
-                cells,
-                settings,
-                events.clone(),
-                stop,
-            )
-            .await,
-            closed: true,
-        },
+        Ok(backend) => {
+            let backend = Arc::new(backend);
+            let report = run::run(backend, spec, cells, settings, events.clone(), stop).await;
+            // The making of the images is a part of it.
+            let report = RunReport {
+                started,
+                took: Timestamp::now().since(started),
+                ..report
+            };
+            Driven {
+                report,
+                closed: true,
+            }
+        }
         Err(error) => Driven {
             report: not_begun(&spec, &cells, settings, started, error),
             closed: false,

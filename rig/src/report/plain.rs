@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use super::explain::bad_checks;
 use super::reporter::{ReportError, Reporter};
@@ -20,6 +21,9 @@ const MAX_CHECKS_TOLD: usize = 5;
 /// The most troubles that are remembered.
 const MAX_KNOWN: usize = 100;
 
+/// Least time between two lines about the making of images.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
 /// Columns by which the reason stands in.
 const INDENT: usize = 4;
 
@@ -29,6 +33,8 @@ pub struct Plain<W> {
     source: MatrixSource,
     screen: Screen,
     known: KnownTroubles,
+    /// When the making of an image was last told of.
+    told_of_image: Option<Instant>,
 }
 
 /// Troubles that were told, each with the first cell that had it: a trouble that all cells share
@@ -58,13 +64,31 @@ impl<W: Write + Send> Plain<W> {
             source,
             screen,
             known: KnownTroubles::default(),
+            told_of_image: None,
         }
+    }
+
+    /// What the making of an image prints, now and then: a compiler may be busy for minutes.
+    fn progress(&mut self, event: &Event) -> Option<String> {
+        let Event::Image { name, state } = event else {
+            return None;
+        };
+        let recent = |at: Instant| at.elapsed() < PROGRESS_EVERY;
+        let told = match state {
+            ImageState::Output(_) if self.told_of_image.is_some_and(recent) => return None,
+            ImageState::Output(text) => Some(format!("image {name}: {}\n", line(text))),
+            ImageState::Working(_) | ImageState::Ready { .. } => None,
+        };
+        self.told_of_image = Some(Instant::now());
+        told
     }
 }
 
 impl<W: Write + Send> Reporter for Plain<W> {
     fn on(&mut self, event: &Event) -> Result<(), ReportError> {
-        let Some(lines) = told(event, &self.source, self.screen, &mut self.known) else {
+        let progress = self.progress(event);
+        let told = told(event, &self.source, self.screen, &mut self.known);
+        let Some(lines) = told.or(progress) else {
             return Ok(());
         };
         self.out
@@ -100,7 +124,7 @@ pub(super) fn told(
         ),
         Event::Image { name, state } => match state {
             ImageState::Working(what) => format!("image {name}: {}\n", line(what)),
-            // A file that is read later needs no progress.
+            // Shown by whoever has room for it.
             ImageState::Output(_) => return None,
             ImageState::Ready { reference, took } => format!(
                 "image {name}: ready after {} ({})\n",
