@@ -206,6 +206,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_compiler_prints_is_told_now_and_then() {
+        let mut out = Vec::new();
+        let mut plain = Plain::new(&mut out, sample::source(), Screen::FILE);
+        let line = |text: &str| Event::Image {
+            name: crate::units::ImageName::new("chat").unwrap(),
+            state: ImageState::Output(text.to_owned()),
+        };
+        plain.on(&line("Compiling tokio v1")).unwrap();
+        plain.on(&line("Compiling chat v1")).unwrap();
+        let long_ago = Instant::now().checked_sub(2 * PROGRESS_EVERY);
+        plain.told_of_image = long_ago;
+        plain.on(&line("Compiling \u{1b}[2J")).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "image chat: Compiling tokio v1\nimage chat: Compiling \\u{1b}[2J\n"
+        );
+    }
+
+    #[test]
     fn hostile_text_is_shown_and_not_acted_upon() {
         let told = told_of(sample::hostile_report());
         assert!(
