@@ -12,6 +12,12 @@ use serde_json::Value;
 /// Runs of a single cell.
 const ALONE: usize = 5;
 
+/// Goal for a single cell beyond its settle times, in seconds, on a quiet machine with 2 cores.
+const GOAL_ALONE_S: f64 = 1.2;
+
+/// Goal for the cells a second.
+const GOAL_CELLS: f64 = 1.0;
+
 /// What the matrix settles for.
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -37,6 +43,7 @@ fn main() {
         "one cell alone, beyond its settle times, median",
         alone[ALONE / 2].as_secs_f64(),
         "s",
+        &format!("at most {GOAL_ALONE_S}"),
     );
 
     let (report, wall) = run(&matrix, out.path(), &["--jobs", "4"]);
@@ -46,6 +53,7 @@ fn main() {
         "cells a second with --jobs 4",
         count / wall.as_secs_f64(),
         "",
+        &format!("at least {GOAL_CELLS}"),
     );
 }
 
@@ -70,6 +78,6 @@ fn run(matrix: &Path, out: &Path, arguments: &[&str]) -> (Value, Duration) {
 }
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
-fn print(what: &str, figure: f64, unit: &str) {
-    println!("{what}: {figure:.2} {unit}");
+fn print(what: &str, figure: f64, unit: &str, goal: &str) {
+    println!("{what}: {figure:.2} {unit} (goal: {goal})");
 }

@@ -89,6 +89,24 @@ pub fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// A duration as a matrix file would have it: `300ms`, `1500ms`, `2m`.
+#[must_use]
+pub fn written_duration(duration: Duration) -> String {
+    const UNITS: [(&str, u128); 5] = [
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1000),
+    ];
+    let nanos = duration.as_nanos();
+    let fits = |(_, unit): &&(&str, u128)| nanos >= *unit && nanos.is_multiple_of(*unit);
+    match UNITS.iter().find(fits) {
+        Some((name, unit)) => format!("{}{name}", nanos / unit),
+        None => format!("{nanos}ns"),
+    }
+}
+
 /// Replaces what a terminal would act upon (control characters, bidirectional marks) by visible
 /// escapes, so that a program's output or a name from a file cannot steer the reader's screen.
 #[must_use]
@@ -326,6 +344,13 @@ mod tests {
             "99999999999999999999h",
         ] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_in_a_file() {
+        for text in ["300ms", "1500ms", "2m", "90s", "1h", "7us", "1001ns", "0ns"] {
+            assert_eq!(written_duration(parse_duration(text).unwrap()), text);
         }
     }
 

@@ -271,8 +271,18 @@ async fn what_is_kept_stays_until_it_is_collected() {
     assert_eq!(status.code(), Some(1), "{stdout}\n{stderr}");
     let run = run_id(&stderr);
     let label = format!("rig.run={run}");
+    let told: Vec<&str> = stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("  fails: "))
+        .unwrap_or_else(|| panic!("{stdout}"))
+        .split(' ')
+        .collect();
+    let kept = containers(&client, &label).await;
+    let names = kept.iter().flat_map(|one| one.names.iter().flatten());
+    let names: Vec<&str> = names.map(|name| name.trim_start_matches('/')).collect();
+    assert_eq!(told.len(), names.len(), "{stdout}");
+    assert!(told.iter().all(|name| names.contains(name)), "{names:?}");
     for host in ["hub", "left"] {
-        let kept = containers(&client, &label).await;
         assert!(
             kept.iter()
                 .any(|one| has_label(one, "rig.host", host) && is_running(one)),

@@ -219,6 +219,10 @@ fn rig_list(args: &[&str]) -> (Option<i32>, String, String) {
 fn lists_have_cells_on_stdout_and_excluded_ones_beside_them() {
     let (code, stdout, stderr) = rig_list(&[]);
     assert_eq!((code, stdout.lines().count()), (Some(0), 22));
+    assert_eq!(stderr, "2 cells excluded, see --excluded\n");
+
+    let (code, stdout, stderr) = rig_list(&["--excluded"]);
+    assert_eq!((code, stdout.lines().count()), (Some(0), 22));
     assert_eq!(stderr.lines().count(), 2);
     assert!(stderr.starts_with("excluded server=ncat-room,client=netcat,placement=local"));
     assert!(
@@ -247,51 +251,4 @@ fn lists_by_filter() {
     let (code, stdout, stderr) = rig_list(&["--filter", "client=\u{1b}[2J"]);
     assert_eq!((code, stdout.as_str()), (Some(2), ""));
     assert_eq!(stderr, "rig: no cell fits `--filter client=\\u{1b}[2J`\n");
-}
-
-/// Takes a file apart at its top-level keys.
-fn sections(text: &str) -> Vec<(String, String)> {
-    let mut sections: Vec<(String, String)> = Vec::new();
-    for line in text.lines() {
-        match line.split_once(':') {
-            Some((key, _)) if !line.starts_with([' ', '#']) => {
-                sections.push((key.to_owned(), format!("{line}\n")));
-            }
-            _ => {
-                let (_, section) = sections.last_mut().unwrap();
-                section.push_str(line);
-                section.push('\n');
-            }
-        }
-    }
-    sections
-}
-
-/// Each example of docs/matrix.md, put in place of the same sections of the complete file that
-/// stands first there, is a file without mistakes.
-#[test]
-fn examples_of_the_documentation_are_right() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/matrix.md");
-    let text = std::fs::read_to_string(path).unwrap();
-    let examples = text.split("```yaml\n").skip(1);
-    let mut examples = examples.map(|example| example.split("```").next().unwrap());
-    let base = sections(examples.next().unwrap());
-    let mut count = 0;
-    for example in std::iter::once("").chain(examples) {
-        let replaced = sections(example);
-        let kept = base
-            .iter()
-            .filter(|(key, _)| !replaced.iter().any(|(k, _)| k == key));
-        let text: String = kept
-            .chain(&replaced)
-            .map(|(_, text)| text.as_str())
-            .collect();
-        let spec = rig::spec::parse("matrix.md", Path::new(""), text);
-        let result = spec.and_then(|spec| rig::plan::validate(&spec));
-        if let Err(diagnostics) = result {
-            panic!("{example}\n{}", diagnostics.render(rig::spec::Style::Plain));
-        }
-        count += 1;
-    }
-    assert!(count > 8, "{count} examples");
 }

@@ -13,6 +13,7 @@ mod captures;
 mod check;
 mod cleanup;
 mod conversations;
+mod documentation;
 mod expect;
 mod flows;
 mod follow;

@@ -14,7 +14,7 @@ use std::thread;
 use nix::unistd::geteuid;
 
 use crate::support::engine::{engine, left_by, nameless_layers};
-use crate::support::{golden, rig, run_id, told, workspace_file};
+use crate::support::{golden, rig, run_id, run_json, told, workspace_file};
 
 /// How many of the matrices run at the same time.
 const JOBS: usize = 2;
@@ -72,10 +72,6 @@ fn assert_told(name: &str, output: &Output, out: &Path) {
         (r" +\d+(\.\d+)?(ns|us|ms|s) \n", " [time]\n"),
         (r"198\.1[89]\.\d+\.(\d+):\d{5}\b", "[net].$1:[port]"),
         (r"198\.1[89]\.\d+\.", "[net]."),
-        (
-            r"(TCP port \d+): not within [\d.]+m?s",
-            "$1: not within [time]",
-        ),
         (r"(could not be pulled|pull [^ ]+:1): .*", "$1: [why]"),
         (r"frames? \d+(, \d+)*", "frame [number]"),
         // Each row of a ladder: time and frame number.
@@ -125,6 +121,20 @@ async fn each_trouble_is_told_once_with_its_place_and_leaves_nothing() {
     for (name, output) in &outputs {
         assert_told(name, output, &temp.path().join(name));
     }
+    let out = temp.path().join("image-build-fails");
+    assert_nothing_ran(&out, "make image `build-fails`");
+}
+
+/// The reports of a run that could not begin: an error in every cell, with the reason.
+fn assert_nothing_ran(out: &Path, why: &str) {
+    let report = run_json(out);
+    assert_eq!(report["counts"]["error"], 1, "{report}");
+    let told = report["cells"][0]["trouble"]["message"].as_str().unwrap();
+    assert!(told.contains(why), "{told}");
+    for file in ["junit.xml", "index.html"] {
+        let text = fs::read_to_string(out.join(file)).unwrap();
+        assert!(text.contains(why), "{file}: {text}");
+    }
 }
 
 #[test]
@@ -135,6 +145,7 @@ fn an_engine_that_is_down() {
     });
     assert_eq!(output.status.code(), Some(3));
     assert_told("engine-is-down", &output, temp.path());
+    assert_nothing_ran(&temp.path().join("out"), "reach a container engine");
 }
 
 #[test]

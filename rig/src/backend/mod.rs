@@ -75,8 +75,9 @@ pub trait LiveCell: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<u8>, BackendError>> + Send;
 
     /// Leaves the cell on the machine for somebody to look at; without this, what it has there is
-    /// removed in the background once it is dropped, at the latest by [`Backend::close`].
-    fn keep(self) -> impl Future<Output = Result<(), BackendError>> + Send;
+    /// removed in the background once it is dropped, at the latest by [`Backend::close`]. Gives
+    /// the names by which its hosts and programs can be found there.
+    fn keep(self) -> impl Future<Output = Result<Vec<String>, BackendError>> + Send;
 }
 
 /// A program that was started.

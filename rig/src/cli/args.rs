@@ -44,8 +44,9 @@ pub enum Command {
 pub struct RunArgs {
     /// The matrix file
     pub file: PathBuf,
-    /// Run only cells whose name contains this: `client=netcat`, or several parts joined by `,`;
-    /// may be given more than once, a cell that fits any of them is run
+    /// Run only the cells with this value, `client=netcat`, or whose name contains this text,
+    /// `kill` or `ending=k`; several joined by `,` must all fit; may be given more than once, a
+    /// cell that fits any of them is run
     #[arg(long, value_name = "PART")]
     pub filter: Vec<String>,
     /// How many cells run at the same time [default: number of processors]
@@ -64,9 +65,12 @@ pub struct RunArgs {
 pub struct ListArgs {
     /// The matrix file
     pub file: PathBuf,
-    /// List only cells whose name contains this, as in `rig run`
+    /// List only these cells, as in `rig run`
     #[arg(long, value_name = "PART")]
     pub filter: Vec<String>,
+    /// List the excluded cells, too, on standard error, with the reasons
+    #[arg(long)]
+    pub excluded: bool,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,

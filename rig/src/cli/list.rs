@@ -22,7 +22,7 @@ pub(super) fn main(args: &ListArgs) -> Exit {
             return Exit::Input;
         }
     };
-    match write(&matrix, args.json) {
+    match write(&matrix, args) {
         Ok(()) => Exit::Passed,
         // The reader has seen enough, as in `rig list … | head`.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Passed,
@@ -52,8 +52,10 @@ struct Row<'a> {
     reason: Option<&'a str>,
 }
 
-/// Cells go to stdout. In JSON excluded ones do too, marked; as text they are told on stderr.
-fn write(matrix: &Matrix, json: bool) -> std::io::Result<()> {
+/// Cells go to stdout. In JSON excluded ones do too, marked; as text they are told on stderr:
+/// their number, or each where that is asked for.
+fn write(matrix: &Matrix, args: &ListArgs) -> std::io::Result<()> {
+    let json = args.json;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for cell in &matrix.cells {
         if json {
@@ -65,7 +67,7 @@ fn write(matrix: &Matrix, json: bool) -> std::io::Result<()> {
     for Excluded { cell, reason } in &matrix.excluded {
         if json {
             write_row(&mut out, cell, true, reason.as_deref())?;
-        } else {
+        } else if args.excluded {
             let reason = reason
                 .as_ref()
                 .map_or_else(String::new, |r| format!(": {r}"));
@@ -73,7 +75,14 @@ fn write(matrix: &Matrix, json: bool) -> std::io::Result<()> {
             writeln!(std::io::stderr(), "{}", printable(&line))?;
         }
     }
-    out.flush()
+    out.flush()?;
+    let excluded = matrix.excluded.len();
+    if excluded > 0 && !json && !args.excluded {
+        let cells = if excluded == 1 { "cell" } else { "cells" };
+        let line = format!("{excluded} {cells} excluded, see --excluded");
+        writeln!(std::io::stderr(), "{line}")?;
+    }
+    Ok(())
 }
 
 fn write_row(

@@ -20,12 +20,11 @@ use crate::backend::{BackendError, Blame};
 use crate::matrix::{self, Cell};
 use crate::plan;
 use crate::report::{
-    Files, MatrixSource, Outcome, Plain, Reporters, Screen, Summary, Terminal, explain_trouble,
-    outcome,
+    Files, MatrixSource, Outcome, Plain, Reporters, Screen, Summary, Terminal, outcome,
 };
-use crate::run::{self, Event, ImageState, OutFolder, RunReport, Settings, Trouble};
+use crate::run::{self, CellReport, Event, ImageState, OutFolder, RunReport, Settings, Trouble};
 use crate::spec::{Image, Spec};
-use crate::units::ImageName;
+use crate::units::{ImageName, Timestamp};
 
 /// Events that may wait for the reporters.
 const EVENT_QUEUE: usize = 1024;
@@ -101,7 +100,6 @@ async fn supervise(prepared: Prepared, sweeper: &Sweeper) -> (Exit, bool) {
     };
     let (events, queue) = mpsc::channel(EVENT_QUEUE);
     let reporters = reporters(&prepared);
-    let source = prepared.source.clone();
     // The reporters are done once the run is over and nobody else can tell them anything.
     let teller = events.downgrade();
     let mut running = Box::pin(async {
@@ -124,18 +122,21 @@ async fn supervise(prepared: Prepared, sweeper: &Sweeper) -> (Exit, bool) {
             }
         }
     };
-    match finished {
-        (Ok(report), true) => (exit_of(&report), report.left_behind.is_empty()),
-        (Ok(report), false) => {
-            // What the run itself came to says more than a report that could not be written.
-            let exit = match exit_of(&report) {
-                exit @ (Exit::Interrupted | Exit::Input) => exit,
-                _ => Exit::Machine,
-            };
-            (exit, report.left_behind.is_empty())
-        }
-        (Err(error), _) => (trouble(error, &source), false),
-    }
+    let (outcome, told) = finished;
+    let exit = match exit_of(&outcome.report) {
+        // What the run itself came to says more than a report that could not be written.
+        exit if told || matches!(exit, Exit::Interrupted | Exit::Input) => exit,
+        _ => Exit::Machine,
+    };
+    let clean = outcome.closed && outcome.report.left_behind.is_empty();
+    (exit, clean)
+}
+
+/// What a run came to.
+struct Driven {
+    report: RunReport,
+    /// Whether the backend was there and has removed what it made.
+    closed: bool,
 }
 
 /// Makes the images and runs the cells.
@@ -144,7 +145,8 @@ async fn drive(
     sweeper: &Sweeper,
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
-) -> Result<RunReport, BackendError> {
+) -> Driven {
+    let started = Timestamp::now();
     let Prepared {
         spec,
         cells,
@@ -165,28 +167,59 @@ async fn drive(
         events.try_send(image_event(progress)).ok();
     };
     let backend = tokio::select! {
-        backend = connect_and_prepare(sweeper, &images, &listener) => backend?,
-        () = stop.cancelled() => {
-            return Err(BackendError {
-                blame: Blame::Nobody,
-                ..BackendError::machine("make images: interrupted")
-            });
-        }
+        backend = connect_and_prepare(sweeper, &images, &listener) => backend,
+        () = stop.cancelled() => Err(BackendError {
+            blame: Blame::Nobody,
+            ..BackendError::machine("the run ended while images were made")
+        }),
     };
-    let report = run::run(
-        Arc::new(backend),
-        spec,
-        cells,
-        settings,
-        events.clone(),
-        stop,
-    )
-    .await;
-    events
-        .send(Event::Finished(Box::new(report.clone())))
-        .await
-        .ok();
-    Ok(report)
+    let driven = match backend {
+        Ok(backend) => {
+            let backend = Arc::new(backend);
+            let report = run::run(backend, spec, cells, settings, events.clone(), stop).await;
+            // The making of the images is a part of it.
+            let report = RunReport {
+                started,
+                took: Timestamp::now().since(started),
+                ..report
+            };
+            Driven {
+                report,
+                closed: true,
+            }
+        }
+        Err(error) => Driven {
+            report: not_begun(&spec, &cells, settings, started, error),
+            closed: false,
+        },
+    };
+    let finished = Event::Finished(Box::new(driven.report.clone()));
+    events.send(finished).await.ok();
+    driven
+}
+
+/// The report of a run that could not begin: it tells of every cell why.
+fn not_begun(
+    spec: &Spec,
+    cells: &[Cell],
+    settings: Settings,
+    started: Timestamp,
+    error: BackendError,
+) -> RunReport {
+    let interrupted = error.blame == Blame::Nobody;
+    let trouble = Trouble::from(error);
+    let report = |cell: &Cell| CellReport::not_run(&cell.name, trouble.clone());
+    RunReport {
+        run: settings.run,
+        matrix: spec.name.clone(),
+        file: settings.file,
+        started,
+        took: Timestamp::now().since(started),
+        cells: cells.iter().map(report).collect(),
+        interrupted,
+        left_behind: Vec::new(),
+        out: settings.out,
+    }
 }
 
 async fn connect_and_prepare(
@@ -281,20 +314,6 @@ fn exit_of(report: &RunReport) -> Exit {
         Outcome::Inconclusive => Exit::Inconclusive,
         Outcome::Passed => Exit::Passed,
     }
-}
-
-fn trouble(error: BackendError, source: &MatrixSource) -> Exit {
-    let exit = match error.blame {
-        Blame::Input => Exit::Input,
-        Blame::Machine => Exit::Machine,
-        Blame::Nobody => Exit::Interrupted,
-    };
-    say::text(&explain_trouble(
-        &Trouble::from(error),
-        source,
-        Screen::of(&io::stderr()),
-    ));
-    exit
 }
 
 /// The signals that ask a run to end.

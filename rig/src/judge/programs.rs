@@ -4,10 +4,8 @@ use crate::plan::{ExitCheck, OutputCheck, Stream};
 use crate::units::{Signal, printable};
 
 use super::finding::{Finding, bounded, listed};
-use super::types::{Evidence, VisitEnd};
+use super::types::{Evidence, SIGNAL_CODE_BASE};
 
-/// What the engine adds to a signal's number to make an exit code.
-const SIGNAL_CODE_BASE: i64 = 128;
 /// How many lines of output a detail shows.
 const MAX_LINES_SHOWN: usize = 3;
 /// The longest line of output a detail shows, in characters.
@@ -29,7 +27,7 @@ pub(super) fn judge_exit(check: &ExitCheck, evidence: &Evidence) -> Finding {
     }
     let came = match visit.ended {
         None => "was still running".to_owned(),
-        Some(end) => shown_end(end),
+        Some(end) => end.to_string(),
     };
     Finding::fail(&format!("{node} {came}, expected {}", wanted(check)))
 }
@@ -45,14 +43,6 @@ fn allows(check: &ExitCheck, code: i64) -> bool {
 
 fn signal_code(signal: Signal) -> i64 {
     SIGNAL_CODE_BASE + i64::from(signal.number())
-}
-
-fn shown_end(end: VisitEnd) -> String {
-    let number = i32::try_from(end.code - SIGNAL_CODE_BASE).ok();
-    match number.and_then(Signal::from_number) {
-        Some(signal) => format!("exited with code {} ({signal})", end.code),
-        None => format!("exited with code {}", end.code),
-    }
 }
 
 fn wanted(check: &ExitCheck) -> String {

@@ -1,6 +1,7 @@
 //! What is judged and what comes of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use crate::agent::protocol::{ConnectionOwner, InterfaceProof, SocketRow};
 use crate::analysis::Flow;
 use crate::plan::Stream;
 use crate::spec::Place;
-use crate::units::{HostName, MarkName, NodeName, Timestamp};
+use crate::units::{HostName, MarkName, NodeName, Signal, Timestamp};
 
 /// The result of a check, of a cell, or of a run. Ordered from good to bad: a cell is the worst of
 /// its checks.
@@ -90,6 +91,21 @@ pub struct VisitEnd {
     pub at: Timestamp,
     /// Exit code as the engine reports it: 128 plus its number for a signal.
     pub code: i64,
+}
+
+/// What the engine adds to a signal's number to make an exit code.
+pub(super) const SIGNAL_CODE_BASE: i64 = 128;
+
+/// `exited with code 137 (SIGKILL)`.
+impl fmt::Display for VisitEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exited with code {}", self.code)?;
+        let number = i32::try_from(self.code - SIGNAL_CODE_BASE).ok();
+        match number.and_then(Signal::from_number) {
+            Some(signal) => write!(f, " ({signal})"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A line of a program's output.

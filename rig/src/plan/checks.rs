@@ -166,7 +166,12 @@ fn describe(kind: &CheckKind) -> String {
                 None => "output",
             };
             let (node, text, count) = (&output.node, &output.text, output.count);
-            format!("{stream} {node} {text:?} in {count} lines")
+            let noun = if count.to_string() == "1" {
+                "line"
+            } else {
+                "lines"
+            };
+            format!("{stream} {node} {text:?} in {count} {noun}")
         }
         CheckKind::Sockets(sockets) => format!("sockets {} at {}", sockets.node, sockets.mark),
     }

@@ -221,6 +221,6 @@ fn describe(action: &Action) -> String {
         Action::Stop { node, .. } => format!("stop {node}"),
         Action::Wait(node) => format!("wait {node}"),
         Action::Mark(mark) => format!("mark {mark}"),
-        Action::Settle(time) => format!("settle {}", crate::units::show_duration(*time)),
+        Action::Settle(time) => format!("settle {}", crate::units::written_duration(*time)),
     }
 }

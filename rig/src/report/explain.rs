@@ -10,9 +10,9 @@ use miette::{
 };
 
 use super::Screen;
-use super::text::{self, MAX_LINE_BYTES, block, indent};
-use crate::judge::CheckReport;
-use crate::run::Trouble;
+use super::text::{self, MAX_LINE_BYTES, block, counted, indent};
+use crate::judge::{CheckReport, Verdict};
+use crate::run::{CellReport, Trouble};
 use crate::spec::Place;
 use crate::units::printable;
 
@@ -194,6 +194,28 @@ pub fn explain_trouble(trouble: &Trouble, source: &MatrixSource, screen: Screen)
     )
 }
 
+/// The checks whose reasons are worth telling: those that do not hold or could not be told. One
+/// that was not judged has its reason in the trouble of the cell.
+pub(super) fn bad_checks(cell: &CellReport) -> impl Iterator<Item = &CheckReport> {
+    let checks = cell.checks.iter();
+    checks.filter(|check| !matches!(check.verdict, Verdict::Pass | Verdict::Skipped))
+}
+
+/// `8 checks not judged`; `None` where all were.
+pub(super) fn not_judged<'a>(cells: impl IntoIterator<Item = &'a CellReport>) -> Option<String> {
+    let checks = cells.into_iter().flat_map(|cell| &cell.checks);
+    let count = checks
+        .filter(|check| check.verdict == Verdict::Skipped)
+        .count();
+    (count > 0).then(|| format!("{} not judged", counted(count, "check")))
+}
+
+/// `kept: rig-1-0-hub, rig-1-0-server-1`; `None` where nothing was.
+pub(super) fn kept_told(cell: &CellReport) -> Option<String> {
+    let names: Vec<_> = cell.kept.iter().map(|name| text::line(name)).collect();
+    (!names.is_empty()).then(|| format!("kept: {}", names.join(", ")))
+}
+
 /// `frames 4, 9 of wire.pcapng`.
 pub(super) fn frames(frames: &[u64]) -> String {
     let named: Vec<_> = frames
@@ -243,7 +265,6 @@ fn pointed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::Verdict;
     use crate::report::text::MAX_TERMINAL_BYTES;
 
     fn place(line: u32, column: u32, len_bytes: usize) -> Place {

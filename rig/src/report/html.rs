@@ -6,6 +6,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
+use super::explain::kept_told;
 use super::reporter::ReportError;
 use super::text::{MAX_FILE_BYTES, counted, line, rfc3339};
 use super::{MatrixSource, Screen, explain_check, explain_trouble};
@@ -126,7 +127,7 @@ fn view(
         text: line(&check.check),
         verdict: check.verdict.word(),
         place: source.at(check.place),
-        why: (check.verdict != Verdict::Pass)
+        why: (!matches!(check.verdict, Verdict::Pass | Verdict::Skipped))
             .then(|| explain_check(check, source, Screen::FILE, MAX_FILE_BYTES)),
     });
     let steps = cell.steps.iter().map(|step| StepView {
@@ -142,8 +143,11 @@ fn view(
         name: line(&cell.cell),
         id: format!("cell-{}", index + 1),
         verdict: cell.verdict.word(),
-        took: show_duration(cell.took),
-        reasons: reason.into_iter().collect(),
+        took: match cell.verdict {
+            Verdict::Skipped => String::new(),
+            _ => show_duration(cell.took),
+        },
+        reasons: reason.into_iter().chain(kept_told(cell)).collect(),
         checks: checks.collect(),
         step_count: counted(cell.steps.len(), "step"),
         steps: steps.collect(),

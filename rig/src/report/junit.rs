@@ -2,6 +2,7 @@
 
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
+use super::explain::{bad_checks, not_judged};
 use super::reporter::ReportError;
 use super::text::{self, MAX_FILE_BYTES, line, rfc3339};
 use super::{MatrixSource, Screen, explain_check, explain_trouble};
@@ -65,7 +66,7 @@ fn status(cell: &CellReport, source: &MatrixSource) -> TestCaseStatus {
 /// The first reason in a line, and all of them.
 fn reasons(cell: &CellReport, source: &MatrixSource) -> (String, String) {
     let trouble = cell.trouble.iter();
-    let bad = || cell.checks.iter().filter(|c| c.verdict != Verdict::Pass);
+    let bad = || bad_checks(cell);
     let first = trouble
         .clone()
         .map(|trouble| line(&trouble.message))
@@ -75,6 +76,7 @@ fn reasons(cell: &CellReport, source: &MatrixSource) -> (String, String) {
     let all: Vec<_> = trouble
         .map(|trouble| explain_trouble(trouble, source, Screen::FILE))
         .chain(bad().map(|check| explain_check(check, source, Screen::FILE, MAX_FILE_BYTES)))
+        .chain(not_judged([cell]))
         .collect();
     (
         first,

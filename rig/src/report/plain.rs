@@ -1,7 +1,10 @@
 //! One line for each thing that happened, for logs and pipes.
 
+use std::fmt::Write as _;
 use std::io::Write;
+use std::time::{Duration, Instant};
 
+use super::explain::bad_checks;
 use super::reporter::{ReportError, Reporter};
 use super::text::{self, counted, line, verdict_word};
 use super::{MatrixSource, Screen};
@@ -13,13 +16,13 @@ use crate::units::show_duration;
 const VERDICT_COLUMNS: usize = "inconclusive".len();
 
 /// The most checks of a cell that are told at once; the summary tells all.
-const MAX_CHECKS_TOLD: usize = 10;
-
-/// The most bytes of a check's detail that are told at once.
-const MAX_DETAIL_BYTES: usize = 1000;
+const MAX_CHECKS_TOLD: usize = 5;
 
 /// The most troubles that are remembered.
 const MAX_KNOWN: usize = 100;
+
+/// Least time between two lines about the making of images.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 /// Columns by which the reason stands in.
 const INDENT: usize = 4;
@@ -30,6 +33,8 @@ pub struct Plain<W> {
     source: MatrixSource,
     screen: Screen,
     known: KnownTroubles,
+    /// When the making of an image was last told of.
+    told_of_image: Option<Instant>,
 }
 
 /// Troubles that were told, each with the first cell that had it: a trouble that all cells share
@@ -59,13 +64,31 @@ impl<W: Write + Send> Plain<W> {
             source,
             screen,
             known: KnownTroubles::default(),
+            told_of_image: None,
         }
+    }
+
+    /// What the making of an image prints, now and then: a compiler may be busy for minutes.
+    fn progress(&mut self, event: &Event) -> Option<String> {
+        let Event::Image { name, state } = event else {
+            return None;
+        };
+        let recent = |at: Instant| at.elapsed() < PROGRESS_EVERY;
+        let told = match state {
+            ImageState::Output(_) if self.told_of_image.is_some_and(recent) => return None,
+            ImageState::Output(text) => Some(format!("image {name}: {}\n", line(text))),
+            ImageState::Working(_) | ImageState::Ready { .. } => None,
+        };
+        self.told_of_image = Some(Instant::now());
+        told
     }
 }
 
 impl<W: Write + Send> Reporter for Plain<W> {
     fn on(&mut self, event: &Event) -> Result<(), ReportError> {
-        let Some(lines) = told(event, &self.source, self.screen, &mut self.known) else {
+        let progress = self.progress(event);
+        let told = told(event, &self.source, self.screen, &mut self.known);
+        let Some(lines) = told.or(progress) else {
             return Ok(());
         };
         self.out
@@ -101,7 +124,7 @@ pub(super) fn told(
         ),
         Event::Image { name, state } => match state {
             ImageState::Working(what) => format!("image {name}: {}\n", line(what)),
-            // A file that is read later needs no progress.
+            // Shown by whoever has room for it.
             ImageState::Output(_) => return None,
             ImageState::Ready { reference, took } => format!(
                 "image {name}: ready after {} ({})\n",
@@ -111,10 +134,13 @@ pub(super) fn told(
         },
         Event::CellStarted { .. } | Event::Step { .. } => return None,
         Event::CellFinished(cell) => format!(
-            "{} {} ({})\n{}",
+            "{} {}{}\n{}",
             verdict_word(cell.verdict, VERDICT_COLUMNS, screen),
             line(&cell.cell),
-            show_duration(cell.took),
+            match cell.verdict {
+                Verdict::Skipped => String::new(),
+                _ => format!(" ({})", show_duration(cell.took)),
+            },
             text::indent(&why(cell, source, known), INDENT)
         ),
         Event::Interrupted => "interrupted: no further cell starts\n".to_owned(),
@@ -122,37 +148,33 @@ pub(super) fn told(
     })
 }
 
-/// Why a cell did not pass, in few lines; empty for one that did.
+/// Why a cell did not pass, in a line for each reason; empty for one that did. The summary has the
+/// details.
 fn why(cell: &CellReport, source: &MatrixSource, known: &mut KnownTroubles) -> String {
-    let mut parts = Vec::new();
+    let mut out = String::new();
     let first = |trouble| known.first(trouble, &cell.cell).map(str::to_owned);
     if let Some(first) = cell.trouble.as_ref().and_then(first) {
-        parts.push(format!("as {}\n", line(&first)));
+        let _infallible = writeln!(out, "as {}", line(&first));
     } else if let Some(trouble) = &cell.trouble {
         let place = trouble
             .place
             .map_or_else(String::new, |place| format!(" ({})", source.at(place)));
-        let message = text::block(&trouble.message, MAX_DETAIL_BYTES);
-        parts.push(format!("{message}{place}\n"));
-        if let Some(hint) = &trouble.hint {
-            parts.push(format!("hint: {}\n", text::block(hint, MAX_DETAIL_BYTES)));
-        }
+        let message = trouble.message.trim_end();
+        let (first, more) = match message.split_once('\n') {
+            Some((first, _)) => (first, " …"),
+            None => (message, ""),
+        };
+        let _infallible = writeln!(out, "{}{more}{place}", line(first));
     }
-    let not_passed = || cell.checks.iter().filter(|c| c.verdict != Verdict::Pass);
-    parts.extend(not_passed().take(MAX_CHECKS_TOLD).map(|check| {
-        format!(
-            "{}: {} ({})\n{}",
-            check.verdict.word(),
-            line(&check.check),
-            source.at(check.place),
-            text::indent(&text::block(&check.detail, MAX_DETAIL_BYTES), INDENT),
-        )
-    }));
-    let rest = not_passed().skip(MAX_CHECKS_TOLD).count();
+    for check in bad_checks(cell).take(MAX_CHECKS_TOLD) {
+        let (word, text) = (check.verdict.word(), line(&check.check));
+        let _infallible = writeln!(out, "{word}: {text} ({})", source.at(check.place));
+    }
+    let rest = bad_checks(cell).skip(MAX_CHECKS_TOLD).count();
     if rest > 0 {
-        parts.push(format!("and {} more\n", counted(rest, "check")));
+        let _infallible = writeln!(out, "and {} more", counted(rest, "check"));
     }
-    parts.concat()
+    out
 }
 
 /// What a run could not remove, a line each.
@@ -181,6 +203,25 @@ mod tests {
     #[test]
     fn a_line_for_each_cell_and_the_reason_below() {
         insta::assert_snapshot!(told_of(sample::run_report()));
+    }
+
+    #[test]
+    fn what_a_compiler_prints_is_told_now_and_then() {
+        let mut out = Vec::new();
+        let mut plain = Plain::new(&mut out, sample::source(), Screen::FILE);
+        let line = |text: &str| Event::Image {
+            name: crate::units::ImageName::new("chat").unwrap(),
+            state: ImageState::Output(text.to_owned()),
+        };
+        plain.on(&line("Compiling tokio v1")).unwrap();
+        plain.on(&line("Compiling chat v1")).unwrap();
+        let long_ago = Instant::now().checked_sub(2 * PROGRESS_EVERY);
+        plain.told_of_image = long_ago;
+        plain.on(&line("Compiling \u{1b}[2J")).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "image chat: Compiling tokio v1\nimage chat: Compiling \\u{1b}[2J\n"
+        );
     }
 
     #[test]

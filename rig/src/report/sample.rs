@@ -59,6 +59,7 @@ fn cell(cell: &str, verdict: Verdict) -> CellReport {
         checks: vec![],
         trouble: None,
         evidence: Some(cell.into()),
+        kept: vec![],
     }
 }
 
@@ -91,6 +92,7 @@ pub(super) fn run_report() -> RunReport {
             ..check(Verdict::Pass, "")
         },
     ];
+    failed.kept = vec!["rig-a1b2c3-1-hub".into(), "rig-a1b2c3-1-server-1".into()];
     let mut inconclusive = cell("client=socat,ending=quit", Verdict::Inconclusive);
     inconclusive.trouble = Some(trouble(
         "prove the capture of alice@lan complete: the kernel dropped 3 packets",
@@ -101,6 +103,10 @@ pub(super) fn run_report() -> RunReport {
             "start server: no program of it listens on port 15102 after 5.00s",
             Some(place(5, 14)),
         )),
+        checks: vec![check(
+            Verdict::Skipped,
+            "not judged: a step before it failed",
+        )],
         evidence: None,
         ..cell(name, Verdict::Error)
     };
@@ -142,6 +148,7 @@ pub(super) fn hostile_report() -> RunReport {
     report.left_behind = vec![HOSTILE.into()];
     for cell in &mut report.cells {
         cell.cell.push_str(HOSTILE);
+        cell.kept = vec![HOSTILE.into()];
         if let Some(trouble) = &mut cell.trouble {
             trouble.message = HOSTILE.into();
             trouble.hint = Some(HOSTILE.into());

@@ -8,6 +8,9 @@ use comfy_table::Table;
 /// Width of text that is not for a terminal, in columns.
 const DEFAULT_COLUMNS: u16 = 100;
 
+/// Width of a terminal that says it has no columns at all: nobody has told it its size.
+const UNTOLD_COLUMNS: u16 = 80;
+
 /// Narrower terminals are written to as if they were this wide, in columns.
 const MIN_COLUMNS: u16 = 40;
 
@@ -50,7 +53,11 @@ impl Screen {
         let dumb = term.is_none_or(|term| term.is_empty() || term == "dumb");
         Self {
             terminal: !dumb,
-            columns: columns.unwrap_or(DEFAULT_COLUMNS).max(MIN_COLUMNS),
+            columns: match columns {
+                None => DEFAULT_COLUMNS,
+                Some(0) => UNTOLD_COLUMNS,
+                Some(columns) => columns.max(MIN_COLUMNS),
+            },
             colour: !dumb && no_color.is_none_or(OsStr::is_empty),
         }
     }
@@ -72,6 +79,7 @@ mod tests {
             Screen::from_parts(Some(3), None, xterm).columns,
             MIN_COLUMNS
         );
+        assert_eq!(Screen::from_parts(Some(0), None, xterm).columns, 80);
         let file = std::fs::File::open("/dev/null").unwrap();
         assert_eq!(Screen::of(&file), Screen::FILE);
     }

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
+use super::explain::{bad_checks, not_judged};
 use super::reporter::{ReportError, Reporter};
 use super::text::{MAX_TERMINAL_BYTES, counted, indent, line, verdict_word};
 use super::{MatrixSource, Screen, explain_check, explain_trouble};
@@ -73,6 +74,10 @@ struct Group<'a> {
 
 fn summarise(report: &RunReport, source: &MatrixSource, screen: Screen) -> String {
     let mut out = String::new();
+    // What kept cells from their verdicts comes first: it may be the cause of the rest.
+    for group in groups(report).iter().take(MAX_CELLS_TOLD) {
+        out.push_str(&tell_group(group, report, source, screen));
+    }
     let judged: Vec<_> = report.cells.iter().filter(|c| has_bad_check(c)).collect();
     for cell in judged.iter().take(MAX_CELLS_TOLD) {
         out.push_str(&tell_cell(cell, report, source, screen));
@@ -81,15 +86,13 @@ fn summarise(report: &RunReport, source: &MatrixSource, screen: Screen) -> Strin
         let rest = counted(judged.len() - MAX_CELLS_TOLD, "cell");
         let _infallible = writeln!(out, "and {rest} more, see index.html\n");
     }
-    for group in groups(report).iter().take(MAX_CELLS_TOLD) {
-        out.push_str(&tell_group(group, source, screen));
-    }
     let _infallible = writeln!(out, "{}", counts(report, screen));
     let dir = line(&report.out.to_string_lossy());
     let _infallible = writeln!(out, "evidence: {dir}/index.html, run.json, junit.xml");
     if report.interrupted {
         out.push_str("the run was interrupted\n");
     }
+    out.push_str(&kept(report));
     for what in &report.left_behind {
         let _infallible = writeln!(out, "left behind: {}", line(what));
     }
@@ -97,7 +100,7 @@ fn summarise(report: &RunReport, source: &MatrixSource, screen: Screen) -> Strin
 }
 
 fn has_bad_check(cell: &CellReport) -> bool {
-    cell.checks.iter().any(|c| c.verdict != Verdict::Pass)
+    bad_checks(cell).next().is_some()
 }
 
 fn tell_cell(
@@ -111,15 +114,48 @@ fn tell_cell(
         verdict_word(cell.verdict, 0, screen),
         line(&cell.cell)
     );
-    for check in cell.checks.iter().filter(|c| c.verdict != Verdict::Pass) {
+    for check in bad_checks(cell) {
         let why = explain_check(check, source, screen, MAX_TERMINAL_BYTES);
         out.push_str(&indent(&why, INDENT));
     }
-    if let Some(evidence) = &cell.evidence {
-        let dir = line(&report.out.join(evidence).to_string_lossy());
-        let _infallible = writeln!(out, "{:INDENT$}evidence: {dir}", "");
-    }
+    out.push_str(&evidence(cell, report));
     out.push('\n');
+    out
+}
+
+/// Where the evidence of a cell is, in a line; empty where it has none.
+fn evidence(cell: &CellReport, report: &RunReport) -> String {
+    let Some(evidence) = &cell.evidence else {
+        return String::new();
+    };
+    let dir = line(&report.out.join(evidence).to_string_lossy());
+    format!("{:INDENT$}evidence: {dir}\n", "")
+}
+
+/// What `--keep` left on the engine, and what can be done with it; empty where it left nothing.
+fn kept(report: &RunReport) -> String {
+    let cells: Vec<_> = report.cells.iter().filter(|c| !c.kept.is_empty()).collect();
+    let Some(example) = cells.first().and_then(|cell| cell.kept.first()) else {
+        return String::new();
+    };
+    let mut out = "kept on the engine, hosts first:\n".to_owned();
+    for cell in cells.iter().take(MAX_CELLS_TOLD) {
+        let names: Vec<_> = cell.kept.iter().map(|name| line(name)).collect();
+        let (cell, names) = (line(&cell.cell), names.join(" "));
+        let _infallible = writeln!(out, "{:INDENT$}{cell}: {names}", "");
+    }
+    if cells.len() > MAX_CELLS_TOLD {
+        let rest = counted(cells.len() - MAX_CELLS_TOLD, "cell");
+        let _infallible = writeln!(out, "{:INDENT$}and {rest} more, see run.json", "");
+    }
+    let example = line(example);
+    let _infallible = write!(
+        out,
+        "look at one on the engine's machine: \
+         nsenter -t $(docker inspect -f {{{{.State.Pid}}}} {example}) -n ss -tan\n\
+         a program whose image has a shell: docker exec -it NAME sh\n\
+         `rig gc` removes all of it\n"
+    );
     out
 }
 
@@ -145,7 +181,12 @@ fn groups(report: &RunReport) -> Vec<Group<'_>> {
     groups
 }
 
-fn tell_group(group: &Group<'_>, source: &MatrixSource, screen: Screen) -> String {
+fn tell_group(
+    group: &Group<'_>,
+    report: &RunReport,
+    source: &MatrixSource,
+    screen: Screen,
+) -> String {
     let mut out = verdict_word(group.verdict, 0, screen);
     if let [cell] = group.cells[..] {
         let _infallible = writeln!(out, " {}", line(&cell.cell));
@@ -161,6 +202,14 @@ fn tell_group(group: &Group<'_>, source: &MatrixSource, screen: Screen) -> Strin
     }
     let why = explain_trouble(group.trouble, source, screen);
     out.push_str(&indent(&why, INDENT));
+    if let Some(told) = not_judged(group.cells.iter().copied()) {
+        let _infallible = writeln!(out, "{:INDENT$}{told}", "");
+    }
+    match group.cells[..] {
+        // Where checks are told as well, it stands there.
+        [cell] if !has_bad_check(cell) => out.push_str(&evidence(cell, report)),
+        _ => {}
+    }
     out.push('\n');
     out
 }

@@ -75,11 +75,12 @@ async fn attempt<B: Backend>(
     let trouble = failure.map(|(error, place)| error.into_trouble(place));
     // Unless somebody may want to look at it, its removal goes on beside what follows.
     let kept = run.keep.then_some(live);
-    let report = finish(run, &plan, &transcript, observed, hosts, trouble, progress).await?;
+    let mut report = finish(run, &plan, &transcript, observed, hosts, trouble, progress).await?;
     if let Some(live) = kept.filter(|_| report.verdict != Verdict::Pass) {
         // The verdict stands, whatever becomes of what was to be looked at.
-        if let Err(error) = live.keep().await {
-            tracing::warn!(cell = report.cell, %error, "the hosts were not kept");
+        match live.keep().await {
+            Ok(kept) => report.kept = kept,
+            Err(error) => tracing::warn!(cell = report.cell, %error, "the hosts were not kept"),
         }
     }
     Ok(report)
@@ -205,6 +206,7 @@ impl Progress {
             checks: Vec::new(),
             trouble,
             evidence: None,
+            kept: Vec::new(),
         }
     }
 }

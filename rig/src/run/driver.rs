@@ -27,6 +27,9 @@ const STILL_SIGNALS: [&str; 4] = ["STOP", "TSTP", "TTIN", "TTOU"];
 /// How much sooner than its step an agent gives up waiting.
 const ANSWER_MARGIN: Duration = Duration::from_millis(300);
 
+/// How long the end of a program that did not become ready may take to become known.
+const END_OF_UNREADY: Duration = Duration::from_millis(500);
+
 /// How many of a node's last lines an error shows.
 const SHOWN_LINES: usize = 5;
 
@@ -57,6 +60,14 @@ impl From<BackendError> for StepError {
     fn from(error: BackendError) -> Self {
         Self::Backend(error)
     }
+}
+
+/// By when a step must be done.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    /// How long it is after the step's beginning.
+    within: Duration,
 }
 
 /// A cell in motion.
@@ -106,14 +117,17 @@ impl<'a, C: LiveCell> Driver<'a, C> {
     /// Does one step within its deadline.
     pub(super) async fn step(&self, step: &Step) -> Result<(), StepError> {
         self.transcript.rig(Timestamp::now(), &step.text);
-        let deadline = Instant::now() + step.within;
-        match timeout_at(deadline, self.act(&step.action, deadline)).await {
+        let deadline = Deadline {
+            at: Instant::now() + step.within,
+            within: step.within,
+        };
+        match timeout_at(deadline.at, self.act(&step.action, deadline)).await {
             Ok(result) => result.map_err(|error| at_step(error, step)),
             Err(_) => Err(self.overdue(step)),
         }
     }
 
-    async fn act(&self, action: &Action, deadline: Instant) -> Result<(), StepError> {
+    async fn act(&self, action: &Action, deadline: Deadline) -> Result<(), StepError> {
         match action {
             Action::Start(nodes) => self.start(nodes, deadline).await,
             Action::Say { node, text, input } => {
@@ -140,7 +154,7 @@ impl<'a, C: LiveCell> Driver<'a, C> {
 
     /// Starts nodes in their order: those that others will look for, by listening, come up before
     /// the next ones; nodes between which nothing waits start at the same time.
-    async fn start(&self, names: &[NodeName], deadline: Instant) -> Result<(), StepError> {
+    async fn start(&self, names: &[NodeName], deadline: Deadline) -> Result<(), StepError> {
         let nodes: Vec<&NodePlan> = names
             .iter()
             .filter_map(|name| self.plan.node(name))
@@ -152,7 +166,7 @@ impl<'a, C: LiveCell> Driver<'a, C> {
         Ok(())
     }
 
-    async fn start_one(&self, node: &NodePlan, deadline: Instant) -> Result<(), StepError> {
+    async fn start_one(&self, node: &NodePlan, deadline: Deadline) -> Result<(), StepError> {
         if self.running(&node.name) {
             let message = format!("start node `{}`: it is still running", node.name);
             return Err(BackendError::machine(message).into());
@@ -192,10 +206,10 @@ impl<'a, C: LiveCell> Driver<'a, C> {
         self.await_ready(node, deadline).await
     }
 
-    async fn await_ready(&self, node: &NodePlan, deadline: Instant) -> Result<(), StepError> {
+    async fn await_ready(&self, node: &NodePlan, deadline: Deadline) -> Result<(), StepError> {
         let name = node.name.clone();
         // The agent knows why nothing listens: its answer shall come before the step is given up.
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.at.saturating_duration_since(Instant::now());
         let within = left.saturating_sub(ANSWER_MARGIN);
         let answer = match &node.ready {
             None => return Ok(()),
@@ -221,21 +235,42 @@ impl<'a, C: LiveCell> Driver<'a, C> {
                     .await
                     .map_err(|error| match error {
                         // What it printed last is part of the reason.
-                        StepError::Unmet(why) => not_ready(node, &why),
+                        StepError::Unmet(why) => not_ready(node, "", &why),
                         other @ StepError::Backend(_) => other,
                     });
             }
         };
         match answer {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.never_ready(node, &error.message)),
+            Err(error) => Err(self.never_ready(node, deadline, &error.message).await),
         }
     }
 
     /// A program that never becomes ready is the machine's or its own failure: nothing that the
     /// matrix asks about was tried yet.
-    fn never_ready(&self, node: &NodePlan, why: &str) -> StepError {
-        not_ready(node, &format!("{why}{}", self.last_words(&node.name)))
+    async fn never_ready(&self, node: &NodePlan, deadline: Deadline, why: &str) -> StepError {
+        let late = Instant::now() + ANSWER_MARGIN >= deadline.at;
+        let (within, end) = if late {
+            (
+                format!(" within {}", show_duration(deadline.within)),
+                String::new(),
+            )
+        } else {
+            (String::new(), self.end_told(&node.name).await)
+        };
+        let said = self.last_words(&node.name);
+        not_ready(node, &within, &format!("{why}{end}{said}"))
+    }
+
+    /// How a node's program ended, for the middle of an error; empty where it goes on.
+    async fn end_told(&self, node: &NodeName) -> String {
+        let Some(ended) = self.last_visit(node, |visit| visit.ended.clone()) else {
+            return String::new();
+        };
+        match timeout(END_OF_UNREADY, end_of(ended)).await {
+            Ok(Some(end)) => format!("; {node} {end}"),
+            _ => String::new(),
+        }
     }
 
     fn overdue(&self, step: &Step) -> StepError {
@@ -309,9 +344,10 @@ impl<'a, C: LiveCell> Driver<'a, C> {
                 Heard::Yes => return Ok(()),
                 Heard::Never => {
                     let shown = printable(text);
+                    let end = self.end_told(node).await;
                     let said = self.last_words(node);
                     return Err(StepError::Unmet(format!(
-                        "{node} ended without printing \"{shown}\"{said}"
+                        "{node} ended without printing \"{shown}\"{end}{said}"
                     )));
                 }
                 // The sender lives as long as the transcript; the step's deadline bounds the wait.
@@ -479,8 +515,9 @@ impl<'a, C: LiveCell> Driver<'a, C> {
     }
 }
 
-fn not_ready(node: &NodePlan, why: &str) -> StepError {
-    let message = format!("start node `{}`: it did not become ready: {why}", node.name);
+fn not_ready(node: &NodePlan, within: &str, why: &str) -> StepError {
+    let name = &node.name;
+    let message = format!("start node `{name}`: it did not become ready{within}: {why}");
     StepError::Backend(BackendError::machine(message).or_at(node.command_place))
 }
 

@@ -92,6 +92,30 @@ pub struct CellReport {
     pub trouble: Option<Trouble>,
     /// Folder of its evidence, relative to the run's; `None` when there is none.
     pub evidence: Option<PathBuf>,
+    /// Names of the containers that were left on the machine to be looked at.
+    pub kept: Vec<String>,
+}
+
+impl CellReport {
+    /// The report of a cell that was not run, with the reason: an error where something is to
+    /// blame for it, else skipped.
+    #[must_use]
+    pub fn not_run(cell: &str, trouble: Trouble) -> Self {
+        Self {
+            cell: cell.to_owned(),
+            verdict: match trouble.blame {
+                Blame::Input | Blame::Machine => Verdict::Error,
+                Blame::Nobody => Verdict::Skipped,
+            },
+            started: Timestamp::now(),
+            took: Duration::ZERO,
+            steps: Vec::new(),
+            checks: Vec::new(),
+            trouble: Some(trouble),
+            evidence: None,
+            kept: Vec::new(),
+        }
+    }
 }
 
 /// What became of a step.

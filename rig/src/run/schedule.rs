@@ -9,8 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cell::{CellRun, run_cell};
 use super::event::{CellReport, Event, RunReport, Trouble};
-use crate::backend::{Backend, Blame};
-use crate::judge::Verdict;
+use crate::backend::{Backend, BackendError, Blame};
 use crate::matrix::Cell;
 use crate::spec::Spec;
 use crate::units::Timestamp;
@@ -111,37 +110,23 @@ async fn guarded<B: Backend>(run: CellRun<B>, giving_up: &CancellationToken) -> 
             return given_up(&name);
         }
     };
-    joined.unwrap_or_else(|error| CellReport {
-        cell: name,
-        verdict: Verdict::Error,
-        started,
-        took: Timestamp::now().since(started),
-        steps: Vec::new(),
-        checks: Vec::new(),
-        trouble: Some(Trouble {
-            message: format!("this is a defect of rig: {error}"),
-            hint: None,
-            place: None,
-            blame: Blame::Machine,
-        }),
-        evidence: None,
+    joined.unwrap_or_else(|error| {
+        let message = format!("this is a defect of rig: {error}");
+        let report = CellReport::not_run(&name, BackendError::machine(message).into());
+        CellReport {
+            started,
+            took: Timestamp::now().since(started),
+            ..report
+        }
     })
 }
 
 fn given_up(cell: &str) -> CellReport {
-    CellReport {
-        cell: cell.to_owned(),
-        verdict: Verdict::Skipped,
-        started: Timestamp::now(),
-        took: std::time::Duration::ZERO,
-        steps: Vec::new(),
-        checks: Vec::new(),
-        trouble: Some(Trouble {
-            message: "the run ended before it".to_owned(),
-            hint: None,
-            place: None,
-            blame: Blame::Nobody,
-        }),
-        evidence: None,
-    }
+    let trouble = Trouble {
+        message: "the run ended before it".to_owned(),
+        hint: None,
+        place: None,
+        blame: Blame::Nobody,
+    };
+    CellReport::not_run(cell, trouble)
 }

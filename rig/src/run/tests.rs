@@ -165,6 +165,21 @@ async fn what_is_not_heard_fails_and_nothing_is_judged() {
 }
 
 #[tokio::test]
+async fn a_program_that_ends_before_it_is_ready_is_told_with_its_exit_code() {
+    let out = tempfile::tempdir().unwrap();
+    let steps = "
+  - { start: alice, within: 1s }
+";
+    let (report, _) = run_fake(steps, CLOSED_BY_SERVER, Faults::default(), out.path()).await;
+    assert_eq!(report.count(Verdict::Error), 3, "{report:#?}");
+    let why = &report.cells[0].trouble.as_ref().unwrap().message;
+    assert!(
+        why.contains("it has none; alice exited with code 2"),
+        "{why}"
+    );
+}
+
+#[tokio::test]
 async fn a_dropped_packet_makes_a_cell_inconclusive() {
     let out = tempfile::tempdir().unwrap();
     let faults = Faults {

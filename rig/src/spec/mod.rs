@@ -18,6 +18,7 @@ mod tree;
 mod axes;
 mod checks;
 mod expectations;
+mod files;
 mod names;
 mod patterns;
 mod read;
@@ -28,6 +29,7 @@ pub use diagnostics::{Diagnostics, MAX_PROBLEMS_SHOWN, Problem, Style};
 pub(crate) use names::hint_for;
 
 pub use expectations::{Expectations, FlowExpectation, load_expectations};
+pub use files::check_files;
 pub use load::{MAX_FILE_BYTES, load, parse};
 pub use place::{Located, Place};
 pub use source::Source;

@@ -110,7 +110,8 @@ impl Reader<'_> {
         for (key, _) in entries {
             if !known.contains(&key.value.as_str()) {
                 let message = format!("unknown key `{}` in {what}", key.value);
-                let hint = self.hint(&key.value, "keys", known);
+                let hint = boolean_for_on(&key.value, known)
+                    .or_else(|| self.hint(&key.value, "keys", known));
                 self.problem(Problem::at(key.place, message).maybe_hint(hint));
             }
         }
@@ -418,4 +419,13 @@ impl Reader<'_> {
             _ => Some(field),
         }
     }
+}
+
+/// YAML 1.1, which many programs still write, takes the word `on` for the truth.
+fn boolean_for_on(key: &str, known: &[&str]) -> Option<String> {
+    let is_true = matches!(key, "true" | "True" | "TRUE");
+    (is_true && known.contains(&"on")).then(|| {
+        "a program that writes YAML may have turned `on` into this: write `on`, or `\"on\"`"
+            .to_owned()
+    })
 }

@@ -333,7 +333,7 @@ async fn waiting_ends_for_a_reason_while_others_are_answered() {
             5001,
             Duration::from_millis(50),
             AgentErrorKind::TimedOut,
-            "50.0ms",
+            "not in time",
         ),
     ] {
         let request = Request::AwaitListening {

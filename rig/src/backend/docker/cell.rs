@@ -1,6 +1,6 @@
 //! A cell on the engine: its hosts, the containers of its nodes, and their removal.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read as _;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,6 +83,7 @@ pub(super) enum Role {
 #[derive(Debug)]
 struct Made {
     id: String,
+    name: String,
     role: Role,
     /// Keeps the agent of a host alive until the container is removed.
     link: Option<Arc<AgentLink>>,
@@ -215,12 +216,11 @@ impl LiveCell for DockerCell {
         only_file(&archive).map_err(|error| BackendError::machine(format!("{operation}: {error}")))
     }
 
-    async fn keep(self) -> Result<(), BackendError> {
+    async fn keep(self) -> Result<Vec<String>, BackendError> {
         for link in self.links.values() {
             link.ask(Request::Keep).await?;
         }
-        self.containers.keep();
-        Ok(())
+        Ok(self.containers.keep())
     }
 }
 
@@ -272,19 +272,21 @@ impl Containers {
     ) -> Result<String, BackendError> {
         let containers = Arc::clone(self);
         let operation = operation.to_owned();
-        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let name = name.to_owned();
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let making = async move {
             let client = &containers.shared.client;
             let created = bounded(&operation, client.create_container(Some(options), body)).await?;
-            containers.own(role, &created.id);
+            containers.own(role, &created.id, name);
             Ok(created.id)
         };
         self.shared.finish(making).await
     }
 
-    fn own(&self, role: Role, id: &str) {
+    fn own(&self, role: Role, id: &str, name: String) {
         self.made().push(Made {
             id: id.to_owned(),
+            name,
             role,
             link: None,
         });
@@ -301,14 +303,18 @@ impl Containers {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the containers and networks out of every removal of this run.
-    fn keep(&self) {
+    /// Takes the containers and networks out of every removal of this run; gives the containers'
+    /// names, hosts first.
+    fn keep(&self) -> Vec<String> {
         self.kept.store(true, Ordering::Relaxed);
         let networks = self.lease.iter().flat_map(|lease| lease.subnets());
         let names = networks.map(|&subnet| networks::name(&self.shared.run, subnet));
         let made = self.made();
         let ids = made.iter().map(|made| made.id.clone());
         self.shared.kept().extend(names.chain(ids));
+        let sorted = made.iter().map(|one| (one.role == Role::Node, &one.name));
+        let sorted: BTreeSet<_> = sorted.collect();
+        sorted.into_iter().map(|(_, name)| name.clone()).collect()
     }
 }
 

@@ -150,12 +150,7 @@ impl FakeCell {
         };
         tokio::time::timeout(within, wait)
             .await
-            .unwrap_or_else(|_| {
-                Err(BackendError::machine(format!(
-                    "{what}: not within {}",
-                    crate::units::show_duration(within)
-                )))
-            })
+            .unwrap_or_else(|_| Err(BackendError::machine(format!("{what}: not in time"))))
     }
 
     async fn await_listening(
@@ -307,9 +302,10 @@ impl LiveCell for FakeCell {
             .map_err(|error| BackendError::machine(format!("fetch the capture of {host}: {error}")))
     }
 
-    async fn keep(self) -> Result<(), BackendError> {
+    async fn keep(self) -> Result<Vec<String>, BackendError> {
         self.kept.fetch_add(1, Ordering::SeqCst);
-        Ok(())
+        let world = locked(&self.world);
+        Ok(world.hosts.keys().map(ToString::to_string).collect())
     }
 }
 

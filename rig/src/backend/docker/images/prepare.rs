@@ -63,7 +63,9 @@ impl Images {
         listener: Listener<'_>,
     ) -> Result<String, BackendError> {
         let (name, context) = agent::context().await?;
-        self.found_or_built(&name, &context, None, listener).await
+        let began = Instant::now();
+        self.found_or_built(&name, &context, None, began, listener)
+            .await
     }
 
     /// The image of an entry of the file; its errors point into the entry.
@@ -97,6 +99,7 @@ impl Images {
         build: &ImageBuild,
         listener: Listener<'_>,
     ) -> Result<String, BackendError> {
+        let began = Instant::now();
         let dockerfile = &build.dockerfile;
         let text = std::fs::read_to_string(&dockerfile.value).map_err(|error| {
             let file = dockerfile.value.display();
@@ -126,7 +129,7 @@ impl Images {
             Some(base) => Some(self.ensured(name, base, listener).await?),
             None => None,
         };
-        self.found_or_built(name, &context, base_id.as_deref(), listener)
+        self.found_or_built(name, &context, base_id.as_deref(), began, listener)
             .await
     }
 
@@ -155,9 +158,9 @@ impl Images {
         name: &ImageName,
         context: &Context,
         base_id: Option<&str>,
+        began: Instant,
         listener: Listener<'_>,
     ) -> Result<String, BackendError> {
-        let began = Instant::now();
         let Digest(digest) = context.digest(base_id);
         let reference = format!("rig/{}:{digest}", name.as_str().to_ascii_lowercase());
         let there = async || base::image_id(&self.client, &reference).await;
