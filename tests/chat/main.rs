@@ -8,6 +8,7 @@ mod endings;
 mod framing;
 mod limits;
 mod one_to_one;
+mod peer;
 mod room;
 mod support;
 mod terminal;
