@@ -1,5 +1,5 @@
-//! The chat programs: a server for a room or for one client at a time, a terminal client, and a
-//! chat between two peers.
+//! The chat programs: a server for a room or for one client at a time, a terminal client, a
+//! chat between two peers, and a chat over datagrams.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -19,6 +19,7 @@
 //! | [`server`] | accepts, counts and drains connections |
 //! | [`client`] | the terminal client |
 //! | [`peer`] | the chat between two peers |
+//! | [`udp`] | the chat over datagrams: server and client |
 //! | [`duration`] | times on the command line, with their unit |
 //! | [`start`] | what the programs do before they begin: log, runtime, file limit |
 
@@ -41,3 +42,4 @@ pub mod shutdown;
 pub mod start;
 pub mod strikes;
 pub mod text;
+pub mod udp;

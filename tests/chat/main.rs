@@ -12,3 +12,4 @@ mod peer;
 mod room;
 mod support;
 mod terminal;
+mod udp;

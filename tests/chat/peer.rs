@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
-use crate::support::{Program, Wire, free_address, is_refused};
+use crate::support::{Program, Wire, is_refused};
 
 /// A peer that listens on a free port of loopback.
 fn listening() -> (Program, SocketAddr) {
@@ -78,8 +78,12 @@ fn every_line_is_sent_with_its_line_feed() {
 
 #[test]
 fn a_failed_connection_is_told_and_then_the_port_is_listened_on() {
-    let address = free_address();
-    let peer = calling(address, &["--listen", "127.0.0.1"]);
+    // An address of its own, so that nobody takes the port meanwhile.
+    let address = TcpListener::bind("127.0.77.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let peer = calling(address, &["--listen", "127.0.77.1"]);
     let told = peer.hear("* failed to connect to ");
     assert!(told.ends_with("connection refused: listening"), "{told}");
     assert_eq!(listens_on(&peer), address);
@@ -166,7 +170,7 @@ fn what_a_hostile_peer_sends_is_made_harmless_and_stays_the_peers() {
     wire.send(b"\x1b[2J\xff\n* the peer has left\n");
     assert_eq!(peer.hear("[2J"), "peer: \\u{1b}[2J\u{fffd}");
     assert_eq!(peer.hear("has left"), "peer: * the peer has left");
-    wire.send([b'x'; 70_000]);
+    wire.send("x".repeat(70_000));
     peer.hear("* a line too long to show was left out");
 }
 
