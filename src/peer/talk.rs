@@ -27,6 +27,9 @@ const TAIL_WAIT: Duration = Duration::from_secs(2);
 /// How long the last lines may take when the chat ends.
 const LAST_LINES_WAIT: Duration = Duration::from_millis(500);
 
+/// How long a line may wait for a stdout that is not read.
+const SHOW_WAIT: Duration = Duration::from_millis(100);
+
 /// Runs the peer and prints the line on stderr that a failure deserves.
 pub fn main(args: Args) -> Exit {
     program::run("chat-peer", run(args))
@@ -181,9 +184,7 @@ fn shown(event: Event) -> io::Result<Option<String>> {
     }
 }
 
-/// Shows a line; without a stdout nobody sees it.
+/// Shows a line of the program's own; a stdout that nobody reads must not hold it up.
 async fn show(screen: &Screen, text: String) {
-    if let Some(permit) = screen.room().await {
-        permit.send(text);
-    }
+    screen.show(text, SHOW_WAIT).await;
 }

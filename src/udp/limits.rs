@@ -34,7 +34,7 @@ pub struct Limits {
     pub max_rooms: u32,
 
     /// A user not heard of for this time leaves the address book
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse_period)]
     pub forget_after: Duration,
 
     /// Datagrams a second that one user may send (0: any number); more are thrown away

@@ -417,3 +417,51 @@ fn a_port_in_use_cannot_be_had() {
         "{stderr}"
     );
 }
+
+#[test]
+fn a_stdout_that_is_not_read_costs_lines_and_not_the_place() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    let server = Bare::new();
+    let (host, port) = (server.address().ip(), server.address().port());
+    let mut alice = Command::new(assert_cmd::cargo::cargo_bin("chat-udp"))
+        .args(["client", &host.to_string(), "--port", &port.to_string()])
+        .args(["--name", "alice", "--keep-alive", "20ms"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let to_alice = server.let_in("alice");
+    // More than the pipe and the lines that wait can hold; each sign of life shows that the client
+    // goes on, and has read what was sent before the last one.
+    for n in 0..400 {
+        server.send(to_alice, format!("tx bob: {n} {}", "x".repeat(1000)));
+        if n % 20 == 0 {
+            server.hear("ka");
+        }
+    }
+    server.hear("ka");
+    let mut lines = BufReader::new(alice.stdout.take().unwrap()).lines();
+    let mut shown = lines.by_ref().map(Result::unwrap);
+    assert_eq!(
+        shown.next().unwrap(),
+        "* you are alice; nobody else is here"
+    );
+    // Read on until the client says what was lost; only a new line makes it say so.
+    loop {
+        server.send(to_alice, "tx bob: still there?");
+        server.hear("ka");
+        let told = shown.find(|line| !line.starts_with("bob: ") || line.ends_with("there?"));
+        if told
+            .unwrap()
+            .ends_with(" lines were not shown: stdout was not read")
+        {
+            break;
+        }
+    }
+    drop(alice.stdin.take());
+    server.hear("by");
+    server.send(to_alice, "by * goodbye");
+    assert_eq!(alice.wait().unwrap().code(), Some(0));
+}

@@ -28,7 +28,7 @@ pub struct Args {
     pub port: u16,
 
     /// How long the server may take to answer the first and the last datagram, and each repeat
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration::parse_period)]
     pub retry: Duration,
 
     /// So many times the first datagram is sent
@@ -41,6 +41,6 @@ pub struct Args {
     pub answer_wait: Duration,
 
     /// How often the server gets a sign of life; one that leaves four of them unanswered is gone
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse_period)]
     pub keep_alive: Duration,
 }

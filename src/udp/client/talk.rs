@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -26,6 +27,9 @@ const COMMANDS_WAITING: usize = 64;
 
 /// So many times the last datagram is sent.
 const GOODBYES: u32 = 3;
+
+/// How long a line may wait for a stdout that is not read.
+const SHOW_WAIT: Duration = Duration::from_millis(100);
 
 /// Runs the client and prints the line on stderr that a failure deserves.
 pub fn main(args: Args) -> Exit {
@@ -52,8 +56,12 @@ async fn run(args: Args) -> Result<(), Failure> {
         goodbyes: 0,
         args,
     };
-    show(&screen, greeting).await;
-    let ended = talk.run(lines, &screen).await;
+    let mut display = Display {
+        screen: &screen,
+        lost: 0,
+    };
+    display.show(greeting).await;
+    let ended = talk.run(lines, &mut display).await;
     // Its input is gone with it, so that it does not hold up the last lines.
     screen.finish();
     drop(mode);
@@ -87,7 +95,7 @@ impl Talk {
     async fn run(
         &mut self,
         mut lines: mpsc::Receiver<String>,
-        screen: &Screen,
+        display: &mut Display<'_>,
     ) -> Result<(), Failure> {
         let mut bytes: wire::Buffer = [0; MAX_DATAGRAM_BYTES + 1];
         loop {
@@ -105,11 +113,11 @@ impl Talk {
                 }
             };
             match step {
-                Ok(Some(text)) => show(screen, text).await,
+                Ok(Some(text)) => display.show(text).await,
                 Ok(None) => {}
                 Err(End(last, ended)) => {
                     if let Some(text) = last {
-                        show(screen, text).await;
+                        display.show(text).await;
                     }
                     return ended;
                 }
@@ -249,9 +257,29 @@ fn unanswered(code: Code) -> String {
     format!("* no answer to ${command}: it was lost, or its answer; try again")
 }
 
-/// Shows a line; without a stdout nobody sees it.
-async fn show(screen: &Screen, text: String) {
-    if let Some(permit) = screen.room().await {
-        permit.send(text);
+/// What the user sees. A stdout that is not read costs lines, and not the place in the server's book.
+struct Display<'a> {
+    screen: &'a Screen,
+    /// Lines that were not shown.
+    lost: u64,
+}
+
+impl Display<'_> {
+    async fn show(&mut self, text: String) {
+        // Only the first line waits, so that signs of life are not late.
+        let patience = if self.lost == 0 {
+            SHOW_WAIT
+        } else {
+            Duration::ZERO
+        };
+        if self.lost > 0 {
+            let told = format!("* {} lines were not shown: stdout was not read", self.lost);
+            if self.screen.show(told, patience).await {
+                self.lost = 0;
+            }
+        }
+        if !self.screen.show(text, patience).await {
+            self.lost += 1;
+        }
     }
 }
