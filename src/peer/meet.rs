@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use super::args::Args;
 use crate::client::connect::connect;
 use crate::client::{Exit, Failure};
-use crate::listen;
+use crate::{listen, text};
 
 /// Connections that wait for the listening peer; it takes one, and the kernel resets the others.
 const BACKLOG: u32 = 1;
@@ -31,7 +31,8 @@ pub async fn call(host: &str, args: &Args) -> Result<Attempt, Failure> {
         // On an ephemeral port of its own host a socket may connect to itself (RFC 9293, 3.5).
         Ok(stream) if is_itself(&stream) => {
             let refused = io::ErrorKind::ConnectionRefused.into();
-            let operation = format!("failed to connect to {host} port {}", args.port);
+            let shown = text::harmless(host.as_bytes());
+            let operation = format!("failed to connect to {shown} port {}", args.port);
             Ok(Attempt::Alone(Failure::of(&operation, &refused)))
         }
         Ok(stream) => Ok(Attempt::Connected(stream)),

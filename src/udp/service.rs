@@ -227,6 +227,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::udp::testing::{Talk, at};
+    use crate::udp::wire;
 
     #[test]
     fn a_newcomer_comes_into_the_book_and_a_repeat_changes_nothing() {
@@ -347,5 +348,47 @@ mod tests {
             told.iter()
                 .all(|(_, d)| d.starts_with("by * the server shuts down"))
         );
+    }
+    #[test]
+    fn random_datagrams_break_no_bound() {
+        let codes = [
+            "hi u", "by", "tx ", "ul", "rl", "rc r", "rj r", "lv", "pk u", "ki", "\x1b",
+        ];
+        let mut talk = Talk::new(&[]);
+        talk.service.limits.max_users = 50;
+        talk.service.limits.max_rooms = 5;
+        // A linear congruential generator: the same datagrams each time.
+        let mut state = 1_u64;
+        let mut random = move |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % below
+        };
+        let mut answered = 0;
+        for _ in 0..50_000 {
+            let from = u16::try_from(random(200)).unwrap();
+            let code = codes[usize::try_from(random(codes.len() as u64)).unwrap()];
+            let digits = random(60);
+            let bytes: Vec<u8> = match random(10) {
+                0 => (0..random(1400))
+                    .map(|n| n.to_le_bytes()[0] ^ 0x9b)
+                    .collect(),
+                _ => format!("{code}{digits}").into(),
+            };
+            talk.now += Duration::from_millis(random(50));
+            let effects = talk.service.receive(talk.now, at(from), &bytes);
+            for (_, datagram) in &effects.datagrams {
+                assert!(datagram.len() <= wire::MAX_DATAGRAM_BYTES);
+                assert!(!datagram.chars().any(crate::text::acts_on_terminal));
+            }
+            answered += effects.datagrams.len();
+            assert!(talk.service.len() <= 50 && talk.service.book.rooms().len() <= 5);
+        }
+        assert!(answered > 10_000, "{answered}");
+        talk.now += Duration::from_mins(1);
+        talk.service.forget(talk.now);
+        let nobody = (talk.service.len(), talk.service.book.rooms().len());
+        assert_eq!(nobody, (0, 0));
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use nix::pty::openpty;
@@ -80,6 +80,15 @@ impl Terminal {
         }
     }
 
+    /// Waits until the line editor is at work: a key pressed earlier is echoed by the kernel.
+    fn see_editor(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.echoes() {
+            assert!(Instant::now() < deadline, "no line editor");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Whether keys are echoed by the kernel: line editors switch that off.
     fn echoes(&self) -> bool {
         tcgetattr(&self.line)
@@ -130,9 +139,9 @@ fn the_terminal_is_put_back_when_the_server_closes() {
     let mut server = Server::start(&[]);
     let mut alice = Terminal::start(&server, &["--name", "alice"]);
     alice.see("* you are alice");
+    alice.see_editor();
     alice.press("half a li");
     alice.see("half a li");
-    assert!(!alice.echoes(), "the line editor is at work");
     server.program.say("close");
     alice.see("* the server shuts down: goodbye");
     alice.see("closed the connection\r\n");
@@ -147,6 +156,7 @@ fn a_peer_leaves_a_terminal_as_it_was() {
     let mut peer = Terminal::run("chat-peer", &["127.0.0.1", &port]);
     let mut wire = Wire::new(listener.accept().unwrap().0);
     peer.see("is connected");
+    peer.see_editor();
     peer.press("wrong\u{15}ciao\r");
     assert_eq!(wire.line().unwrap(), "ciao");
     wire.send("ciao a te\n");
@@ -169,6 +179,7 @@ fn a_chat_over_datagrams_leaves_a_terminal_as_it_was() {
     let args = ["client", "127.0.0.1", "--port", port, "--name", "alice"];
     let mut alice = Terminal::run("chat-udp", &args);
     alice.see("* you are alice");
+    alice.see_editor();
     alice.press("$dance\r");
     alice.see("* unknown command");
     server.signal("TERM");

@@ -246,7 +246,7 @@ fn a_goodbye_without_an_answer_is_repeated_and_then_the_client_leaves() {
 
 #[test]
 fn who_vanishes_without_a_word_is_forgotten_and_the_name_is_free() {
-    let server = Server::start(&["--forget-after", "400ms"]);
+    let server = Server::start(&["--forget-after", "1s"]);
     let mut bob = server.client("bob", &["--keep-alive", "50ms"]);
     bob.say("$roomcreate den");
     bob.hear("* you are in den");
@@ -255,7 +255,7 @@ fn who_vanishes_without_a_word_is_forgotten_and_the_name_is_free() {
     alice.hear("* you are in den");
     alice.signal("KILL");
     assert_eq!(alice.ended().signal(), Some(9));
-    let told = "* alice was silent for 400ms and is forgotten";
+    let told = "* alice was silent for 1s and is forgotten";
     assert_eq!(bob.hear("silent"), told);
     assert_eq!(server.program.hear("silent"), told);
     server.client("alice", &[]);
@@ -266,7 +266,7 @@ fn who_vanishes_without_a_word_is_forgotten_and_the_name_is_free() {
 
 #[test]
 fn who_was_frozen_and_forgotten_joins_again() {
-    let server = Server::start(&["--forget-after", "400ms"]);
+    let server = Server::start(&["--forget-after", "1s"]);
     let mut alice = server.client("alice", &["--keep-alive", "50ms"]);
     alice.signal("STOP");
     server.program.hear("* alice was silent");
