@@ -20,6 +20,17 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a duration that must not be zero: something is repeated after it.
+///
+/// # Errors
+/// As [`parse`], or that it is zero.
+pub fn parse_period(text: &str) -> Result<Duration, String> {
+    match parse(text)? {
+        Duration::ZERO => Err(format!("`{text}` is too short: write at least 1ms")),
+        period => Ok(period),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +47,15 @@ mod tests {
         for text in ["", "5", "ms", "-1s", "1h", "5 s", "99999999999s", "1.5s"] {
             assert!(parse(text).unwrap_err().contains(&format!("`{text}`")));
         }
+    }
+    #[test]
+    fn a_period_is_not_zero() {
+        assert_eq!(parse_period("1ms"), Ok(Duration::from_millis(1)));
+        assert!(
+            parse_period("0s")
+                .unwrap_err()
+                .starts_with("`0s` is too short")
+        );
+        assert!(parse_period("5").is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! The chat programs: a server for a room or for one client at a time, and a terminal client.
+//! The chat programs: a server for a room or for one client at a time, a terminal client, a
+//! chat between two peers, and a chat over datagrams.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -13,20 +14,25 @@
 //! | [`session`] | one connection of the room, from greeting to FIN |
 //! | [`one_to_one`] | the operator and one client at a time |
 //! | [`operator`] | the operator's words on stdin, what the operator sees on stdout |
+//! | [`listen`] | the address to listen on: one, or all there are |
 //! | [`shutdown`] | signals into one clean end |
 //! | [`server`] | accepts, counts and drains connections |
 //! | [`client`] | the terminal client |
+//! | [`peer`] | the chat between two peers |
+//! | [`udp`] | the chat over datagrams: server and client |
 //! | [`duration`] | times on the command line, with their unit |
-//! | [`start`] | what both programs do before they begin: log, runtime, file limit |
+//! | [`start`] | what the programs do before they begin: log, runtime, file limit |
 
 pub mod client;
 pub mod duration;
 pub mod framing;
 pub mod limits;
 pub mod link;
+pub mod listen;
 pub mod names;
 pub mod one_to_one;
 pub mod operator;
+pub mod peer;
 pub mod protocol;
 pub mod rate;
 pub mod room;
@@ -36,3 +42,4 @@ pub mod shutdown;
 pub mod start;
 pub mod strikes;
 pub mod text;
+pub mod udp;

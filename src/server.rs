@@ -1,7 +1,7 @@
 //! The server: listens, counts its connections and drains them at the end.
 
 use std::io::{self, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::limits::{Limits, SHUTDOWN_WAIT};
 use crate::operator::{Console, Word};
 use crate::room::Room;
 use crate::session::{Link, serve};
-use crate::{one_to_one, operator, protocol, shutdown, start};
+use crate::{listen, one_to_one, operator, protocol, shutdown, start};
 
 /// A chat server: a room for any number of clients, or the operator and one client at a time
 ///
@@ -99,19 +99,7 @@ const FILES_OF_ITS_OWN: u64 = 32;
 /// # Errors
 /// The address cannot be listened on; the message names it.
 pub fn listen(args: &Args) -> io::Result<TcpListener> {
-    let everywhere = args.listen.is_none();
-    let address = args.listen.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    match listen_on(SocketAddr::new(address, args.port), args) {
-        // A system without IPv6 is served over IPv4 alone.
-        Err(error) if everywhere && error.kind() != io::ErrorKind::AddrInUse => {
-            listen_on((Ipv4Addr::UNSPECIFIED, args.port).into(), args)
-        }
-        other => other,
-    }
-}
-
-fn listen_on(address: SocketAddr, args: &Args) -> io::Result<TcpListener> {
-    let open = || {
+    listen::on(args.listen, args.port, |address| {
         let socket = if address.is_ipv6() {
             TcpSocket::new_v6()
         } else {
@@ -123,8 +111,7 @@ fn listen_on(address: SocketAddr, args: &Args) -> io::Result<TcpListener> {
         socket.set_send_buffer_size(args.limits.send_buffer)?;
         socket.bind(address)?;
         socket.listen(args.backlog)
-    };
-    open().map_err(|e| io::Error::new(e.kind(), format!("failed to listen on {address}: {e}")))
+    })
 }
 
 /// Runs a room on `listener` until the operator's `close` or `shutdown`, and then until every

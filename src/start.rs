@@ -1,4 +1,4 @@
-//! What both programs do before they begin.
+//! What the programs do before they begin.
 
 use std::io::{self, IsTerminal as _};
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::{ExitCode, Termination};
 
-/// The exit codes of the client. 2, wrong arguments, is clap's.
+/// The exit codes of the clients and of the peer. 2, wrong arguments, is clap's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -19,9 +19,9 @@ pub enum Exit {
     Reset = 5,
     /// The host's name does not resolve.
     NoSuchHost = 6,
-    /// The server closed the connection, unasked.
+    /// The server or the peer ended it, unasked.
     ServerClosed = 7,
-    /// The server refused the name, and there is nobody at a terminal to ask for another.
+    /// The server refused the name, and nobody can be asked for another.
     NameRefused = 8,
 }
 

@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 
 use super::screen::Screen;
 use crate::operator::for_each_line;
-use crate::protocol;
 
 /// So many lines may wait to be sent; then no more are read.
 const LINES_WAITING: usize = 64;
@@ -61,11 +60,12 @@ impl Drop for Mode {
     }
 }
 
-/// A line editor when both stdin and stdout are a terminal, plain lines otherwise.
+/// A line editor when both stdin and stdout are a terminal, plain lines otherwise. After a line
+/// that `is_last` the editor asks for no more.
 ///
 /// # Errors
 /// The terminal cannot be used.
-pub fn open() -> io::Result<Terminal> {
+pub fn open(is_last: fn(&str) -> bool) -> io::Result<Terminal> {
     if io::stdin().is_terminal() && io::stdout().is_terminal() {
         let mode = tcgetattr(io::stdin())?;
         // Without bracketed paste there is no other mode to put back than the kernel's.
@@ -79,7 +79,7 @@ pub fn open() -> io::Result<Terminal> {
         if let Ok(printer) = editor.create_external_printer() {
             let screen = Screen::terminal(printer);
             return Ok(Terminal {
-                lines: edited(editor),
+                lines: edited(editor, is_last),
                 screen,
                 interactive: true,
                 mode: Mode(Some(mode)),
@@ -94,12 +94,12 @@ pub fn open() -> io::Result<Terminal> {
     })
 }
 
-fn edited(mut editor: DefaultEditor) -> mpsc::Receiver<String> {
+fn edited(mut editor: DefaultEditor, is_last: fn(&str) -> bool) -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel(LINES_WAITING);
     std::thread::spawn(move || {
         // Ctrl-C and ctrl-D leave like the end of input.
         while let Ok(line) = editor.readline(PROMPT) {
-            let last = protocol::is_quit(&line);
+            let last = is_last(&line);
             if sender.blocking_send(line).is_err() || last {
                 return;
             }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`args`] | the command line |
 //! | [`exit`] | how a talk can end, each with its exit code |
+//! | [`program`] | runs a talk and reports how it ended |
 //! | [`connect`] | from a host's name to a connection |
 //! | [`naming`] | when the server has asked for a name, and when the user may speak |
 //! | [`screen`] | lines to a terminal or a pipe |
@@ -15,6 +16,7 @@ pub mod connect;
 pub mod exit;
 pub mod input;
 pub mod naming;
+pub mod program;
 pub mod screen;
 pub mod talk;
 

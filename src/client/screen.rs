@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustyline::ExternalPrinter;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// So many lines may wait to be shown before no more are received.
 const LINES_WAITING: usize = 64;
@@ -74,6 +75,17 @@ impl Screen {
     /// Waits for room for one line. None when nobody can see it: stdout is closed.
     pub async fn room(&self) -> Option<mpsc::Permit<'_, String>> {
         self.lines.reserve().await.ok()
+    }
+
+    /// Shows `line` if there is room for it within `patience`; false when nobody will see it.
+    pub async fn show(&self, line: String, patience: Duration) -> bool {
+        match timeout(patience, self.lines.reserve()).await {
+            Ok(Ok(permit)) => {
+                permit.send(line);
+                true
+            }
+            Ok(Err(_)) | Err(_) => false,
+        }
     }
 
     /// Waits a moment until the last lines are shown.

@@ -1,6 +1,6 @@
 //! Sends and receives at once, until one side leaves.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -13,6 +13,7 @@ use super::connect::connect;
 use super::exit::{Exit, Failure};
 use super::input::{self, Terminal};
 use super::naming::{Naming, Step};
+use super::program;
 use crate::link::{Event, Framing, Incoming, Outgoing};
 use crate::protocol;
 use crate::text;
@@ -28,26 +29,7 @@ const PEER_FIN_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs the client and prints the line on stderr that a failure deserves.
 pub fn main(args: Args) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&Failure::of("failed to start", &error)),
-    };
-    let ended = runtime.block_on(run(args));
-    // A name look-up that is still waiting must not hold up the end.
-    runtime.shutdown_background();
-    match ended {
-        Ok(()) => Exit::Left,
-        Err(failure) => fail(&failure),
-    }
-}
-
-fn fail(failure: &Failure) -> Exit {
-    // Without a stderr the exit code has to do.
-    let _ = writeln!(io::stderr(), "chat-client: {failure}");
-    failure.exit
+    program::run("chat-client", run(args))
 }
 
 async fn run(args: Args) -> Result<(), Failure> {
@@ -62,7 +44,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         screen,
         interactive,
         mode,
-    } = input::open().map_err(|e| Failure::of("failed to start", &e))?;
+    } = input::open(protocol::is_quit).map_err(|e| Failure::of("failed to start", &e))?;
     let mut talk = Talk::new(stream, args, peer, interactive, lines);
     let ended = talk.run(&screen).await;
     // Gone with its connection and input, so that neither holds up the last lines.

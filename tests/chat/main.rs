@@ -8,6 +8,8 @@ mod endings;
 mod framing;
 mod limits;
 mod one_to_one;
+mod peer;
 mod room;
 mod support;
 mod terminal;
+mod udp;

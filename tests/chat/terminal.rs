@@ -1,4 +1,4 @@
-//! The client on a terminal: line editing, incoming lines above the prompt, and a terminal that is
+//! The clients on a terminal: line editing, incoming lines above the prompt, and a terminal that is
 //! left as it was found.
 
 use std::fs::File;
@@ -7,30 +7,37 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use nix::pty::openpty;
 use nix::sys::termios::{LocalFlags, tcgetattr};
 
-use crate::support::{PATIENCE, Server};
+use crate::support::{PATIENCE, Program, Server, Wire};
 
-/// A client whose stdin, stdout and stderr are one pseudo-terminal.
+/// A program whose stdin, stdout and stderr are one pseudo-terminal.
 struct Terminal {
     child: Child,
     keys: File,
     shown: mpsc::Receiver<Vec<u8>>,
     seen: String,
-    /// Kept open, so that the terminal can be looked at after the client has ended.
+    /// Kept open, so that the terminal can be looked at after the program has ended.
     line: OwnedFd,
 }
 
 impl Terminal {
     fn start(server: &Server, args: &[&str]) -> Self {
+        let port = server.address.port().to_string();
+        Self::run(
+            "chat-client",
+            &[&["127.0.0.1", "--port", &port], args].concat(),
+        )
+    }
+
+    fn run(program: &str, args: &[&str]) -> Self {
         let pty = openpty(None, None).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
-        let child = Command::new(cargo_bin("chat-client"))
-            .args(["127.0.0.1", "--port", &server.address.port().to_string()])
+        let child = Command::new(cargo_bin(program))
             .args(args)
             .env("TERM", "xterm")
             .stdin(end())
@@ -70,6 +77,15 @@ impl Terminal {
                 panic!("no `{text}` on the terminal: {:?}", self.seen);
             };
             self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    /// Waits until the line editor is at work: a key pressed earlier is echoed by the kernel.
+    fn see_editor(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.echoes() {
+            assert!(Instant::now() < deadline, "no line editor");
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -123,12 +139,52 @@ fn the_terminal_is_put_back_when_the_server_closes() {
     let mut server = Server::start(&[]);
     let mut alice = Terminal::start(&server, &["--name", "alice"]);
     alice.see("* you are alice");
+    alice.see_editor();
     alice.press("half a li");
     alice.see("half a li");
-    assert!(!alice.echoes(), "the line editor is at work");
     server.program.say("close");
     alice.see("* the server shuts down: goodbye");
     alice.see("closed the connection\r\n");
+    assert_eq!(alice.child.wait().unwrap().code(), Some(7));
+    assert!(alice.echoes());
+}
+
+#[test]
+fn a_peer_leaves_a_terminal_as_it_was() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let mut peer = Terminal::run("chat-peer", &["127.0.0.1", &port]);
+    let mut wire = Wire::new(listener.accept().unwrap().0);
+    peer.see("is connected");
+    peer.see_editor();
+    peer.press("wrong\u{15}ciao\r");
+    assert_eq!(wire.line().unwrap(), "ciao");
+    wire.send("ciao a te\n");
+    peer.see("peer: ciao a te");
+    peer.press(":q\r");
+    assert_eq!(wire.line(), None);
+    drop(wire);
+    assert_eq!(peer.child.wait().unwrap().code(), Some(0));
+    assert!(peer.echoes());
+}
+
+#[test]
+fn a_chat_over_datagrams_leaves_a_terminal_as_it_was() {
+    let server = Program::start(
+        "chat-udp",
+        &["server", "--listen", "127.0.0.1", "--port", "0"],
+    );
+    let line = server.hear("* listening on 127.0.0.1:");
+    let (_, port) = line.rsplit_once(':').unwrap();
+    let args = ["client", "127.0.0.1", "--port", port, "--name", "alice"];
+    let mut alice = Terminal::run("chat-udp", &args);
+    alice.see("* you are alice");
+    alice.see_editor();
+    alice.press("$dance\r");
+    alice.see("* unknown command");
+    server.signal("TERM");
+    alice.see("* the server shuts down: goodbye");
+    alice.see("ended the chat\r\n");
     assert_eq!(alice.child.wait().unwrap().code(), Some(7));
     assert!(alice.echoes());
 }

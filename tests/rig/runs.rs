@@ -205,13 +205,27 @@ async fn connections_by_tshark(capture: &Path) -> Vec<(u64, u64)> {
     streams
 }
 
-#[test]
-fn every_cell_of_the_chat_matrix_passes() {
+fn every_cell_passes(matrix: &str) {
     let temp = tempfile::tempdir().unwrap();
-    let report = passes("rig/matrices/chat.yaml", &temp.path().join("out"), &[]);
+    let report = passes(matrix, &temp.path().join("out"), &[]);
     let cells = report["cells"].as_array().unwrap();
     assert_eq!(
         report["counts"]["pass"].as_u64().unwrap(),
         cells.len() as u64
     );
+}
+
+#[test]
+fn every_cell_of_the_chat_matrix_passes() {
+    every_cell_passes("rig/matrices/chat.yaml");
+}
+
+#[test]
+fn every_cell_of_the_peer_matrix_passes() {
+    every_cell_passes("rig/matrices/peer.yaml");
+}
+
+#[test]
+fn every_cell_of_the_datagrams_matrix_passes() {
+    every_cell_passes("rig/matrices/datagrams.yaml");
 }

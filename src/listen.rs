@@ -1,0 +1,56 @@
+//! The address to listen on: one, or all there are.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Opens a socket with `open` on `address`, or on all addresses: an IPv6 socket that serves IPv4
+/// too, or an IPv4 socket where there is no IPv6.
+///
+/// # Errors
+/// The address cannot be listened on; the message names it.
+pub fn on<T>(
+    address: Option<IpAddr>,
+    port: u16,
+    open: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let open = |address: SocketAddr| {
+        open(address)
+            .map_err(|e| io::Error::new(e.kind(), format!("failed to listen on {address}: {e}")))
+    };
+    if let Some(address) = address {
+        return open((address, port).into());
+    }
+    match open((Ipv6Addr::UNSPECIFIED, port).into()) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            open((Ipv4Addr::UNSPECIFIED, port).into())
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_without_ipv6_is_served_over_ipv4() {
+        let open = |address: SocketAddr| match address {
+            SocketAddr::V4(_) => Ok(address),
+            SocketAddr::V6(_) => Err(io::ErrorKind::AddrNotAvailable.into()),
+        };
+        assert_eq!(on(None, 7, open).unwrap(), ([0, 0, 0, 0], 7).into());
+        let error = on(Some(Ipv6Addr::LOCALHOST.into()), 7, open).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("failed to listen on [::1]:7: ")
+        );
+    }
+
+    #[test]
+    fn a_port_in_use_is_not_tried_again() {
+        let open = |_| -> io::Result<()> { Err(io::ErrorKind::AddrInUse.into()) };
+        let error = on(None, 7, open).unwrap_err();
+        assert!(error.to_string().contains("[::]:7"), "{error}");
+    }
+}
