@@ -109,6 +109,14 @@ struct Talk {
 }
 
 fn capture(script: &str) -> Vec<u8> {
+    let ends = ["10.0.0.1:40000", "10.0.0.2:15102"].map(|end| end.parse().unwrap());
+    write(&packets(script, ends, START_NS))
+}
+
+/// When the first packet of a case was captured.
+const START_NS: u64 = 1_700_000_000_000_000_000;
+
+fn write(packets: &[(Timestamp, Vec<u8>)]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), &Section::default()).unwrap();
     let interface = Interface {
         name: "lan".to_owned(),
@@ -117,24 +125,54 @@ fn capture(script: &str) -> Vec<u8> {
         snaplen_bytes: 0,
     };
     let interface = writer.add_interface(&interface).unwrap();
+    for (at, bytes) in packets {
+        writer.write(&Record::new(interface, *at, bytes)).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+/// The packets of a case between two ends.
+fn packets(script: &str, ends: [SocketAddr; 2], start_ns: u64) -> Vec<(Timestamp, Vec<u8>)> {
     let mut talk = Talk {
-        ends: [
-            "10.0.0.1:40000".parse().unwrap(),
-            "10.0.0.2:15102".parse().unwrap(),
-        ],
-        next: [u32::MAX - 3, u32::MAX],
+        ends,
+        next: [u32::MAX - 3, u32::MAX - 5],
     };
+    let mut packets = Vec::new();
     let lines = script.lines().skip(1).map(str::trim);
     for line in lines.filter(|line| !line.is_empty()) {
         let (time, packet) = line.split_once(char::is_whitespace).unwrap();
         let at = parse_duration(time).unwrap().as_nanos();
-        let at = Timestamp(1_700_000_000_000_000_000 + u64::try_from(at).unwrap());
+        let at = Timestamp(start_ns + u64::try_from(at).unwrap());
         let bytes = talk.packet(packet);
         if !packet.contains("uncaptured") {
-            writer.write(&Record::new(interface, at, &bytes)).unwrap();
+            packets.push((at, bytes));
         }
     }
-    writer.finish().unwrap()
+    packets
+}
+
+/// Every case in one capture, each between ends of its own: names and packets in order of time.
+pub(crate) fn all_in_one() -> (Vec<String>, Vec<u8>) {
+    /// Longer than any case takes.
+    const APART_NS: u64 = 3_600_000_000_000;
+    let mut files: Vec<_> = std::fs::read_dir(CASES)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let (mut names, mut all) = (Vec::new(), Vec::new());
+    for (number, file) in (0_u8..).zip(&files) {
+        let text = std::fs::read_to_string(file).unwrap();
+        let script = text.split("== flows").next().unwrap();
+        let ends = [1, 2].map(|host| SocketAddr::from(([10, 0, number, host], 40_000)));
+        all.extend(packets(
+            script,
+            ends,
+            START_NS + u64::from(number) * APART_NS,
+        ));
+        names.push(file.file_stem().unwrap().display().to_string());
+    }
+    (names, write(&all))
 }
 
 impl Talk {

@@ -26,3 +26,4 @@ mod reading;
 mod runs;
 mod seeds;
 mod trouble;
+mod wireshark;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::support::engine::{engine, left_by};
 use crate::support::tools::Tools;
 use crate::support::{rig, run_json, workspace_file};
+use crate::wireshark;
 
 /// Runs a matrix of the workspace that must pass, and gives its report.
 fn passes(matrix: &str, out: &Path, arguments: &[&str]) -> Value {
@@ -148,26 +149,11 @@ async fn tshark_counts_the_same_connections() {
     passes("rig/matrices/smoke.yaml", &out, &[]);
     for cell in ["ending=quit", "ending=kill-client", "ending=kill-server"] {
         let wire = cell_folder(&out, cell).join("wire.pcapng");
-        let listed = rig()
-            .arg("flows")
-            .arg("--json")
-            .arg(&wire)
-            .output()
-            .unwrap();
-        let ours: Vec<(u64, u64)> = String::from_utf8(listed.stdout)
-            .unwrap()
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            .filter(|flow| flow["proto"] == "tcp")
-            .map(|flow| {
-                let field = |name: &str| flow[name].as_u64().unwrap();
-                (field("first_frame"), field("completeness"))
-            })
-            .collect();
-        assert_eq!(ours, connections_by_tshark(&wire).await, "{cell}");
+        let ours = wireshark::ours(&std::fs::read(&wire).unwrap());
+        assert_eq!(ours, wireshark::theirs(&wire).await, "{cell}");
         let merged = out.join(cell).join("merged.pcapng");
         merge(&out.join(cell).join("hosts"), &merged);
-        assert_eq!(ours, connections_by_tshark(&merged).await, "{cell}, merged");
+        assert_eq!(ours, wireshark::theirs(&merged).await, "{cell}, merged");
     }
 }
 
@@ -181,28 +167,6 @@ fn merge(hosts: &Path, out: &Path) {
     let clocks = account.matches("its clock may be that of").count();
     assert_eq!(clocks, 2, "three hosts: {account}");
     assert!(account.contains(" 0 lost"), "{account}");
-}
-
-/// First frame and completeness of every TCP connection, in order of the first frame.
-async fn connections_by_tshark(capture: &Path) -> Vec<(u64, u64)> {
-    let tools = Tools::on(capture).await;
-    let fields = ["tcp.stream", "frame.number", "tcp.completeness"];
-    let mut command = vec!["tshark", "-2", "-r", "CAPTURE", "-Y", "tcp", "-T", "fields"];
-    command.extend(fields.iter().flat_map(|field| ["-e", field]));
-    let rows = tools.run(&command).await;
-    let mut streams: Vec<(u64, u64)> = Vec::new();
-    for row in rows.lines() {
-        let numbers: Vec<u64> = row.split('\t').map(|word| word.parse().unwrap()).collect();
-        let [stream, frame, completeness] = numbers[..] else {
-            panic!("{row}");
-        };
-        // Streams are numbered from 0 in order of their first packet.
-        match streams.get_mut(usize::try_from(stream).unwrap()) {
-            Some(known) => known.1 = completeness,
-            None => streams.push((frame, completeness)),
-        }
-    }
-    streams
 }
 
 fn every_cell_passes(matrix: &str) {
