@@ -6,6 +6,8 @@ pub mod analysis;
 pub mod pattern;
 #[path = "../rig/src/pcapng/mod.rs"]
 pub mod pcapng;
+#[path = "../rig/src/reconcile/mod.rs"]
+pub mod reconcile;
 #[path = "../rig/src/units.rs"]
 pub mod units;
 #[path = "../rig/src/wire/mod.rs"]

@@ -1,6 +1,7 @@
 //! Flows that end by the clock of the capture.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use crate::units::Timestamp;
@@ -48,30 +49,35 @@ impl Class {
 }
 
 /// When to look at a flow again.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
     pub(super) at: Timestamp,
-    /// Its place in the table, and its number, by which it is known when the place was given on.
-    pub(super) index: usize,
+    /// Its number, by which it is known when its place in the table was given on.
     pub(super) number: u64,
+    pub(super) index: usize,
 }
 
 /// Flows in the order in which to look at them, a queue for each class.
 ///
-/// Within a class all wait equally long, so a queue is all but sorted: whoever stands in it is
-/// looked at no later than one more timeout after it is due. Each look ends a flow or is paid for
-/// by a packet that came since the last look, so the work grows with the packets.
+/// Sorted by time, since a clock may have been set back, or a packet come from the future. Each look
+/// ends a flow or is paid for by a packet that came since the last look, so the work grows with the
+/// packets.
 #[derive(Debug, Default)]
-pub(super) struct Expiry([VecDeque<Due>; 3]);
+pub(super) struct Expiry([BinaryHeap<Reverse<Due>>; 3]);
 
 impl Expiry {
     pub(super) fn watch(&mut self, class: Class, due: Due) {
-        self.0[class as usize].push_back(due);
+        self.0[class as usize].push(Reverse(due));
     }
 
     /// The next flow of a class to look at by now.
     pub(super) fn next(&mut self, class: Class, now: Timestamp) -> Option<Due> {
-        self.0[class as usize].pop_front_if(|due| due.at < now)
+        let queue = &mut self.0[class as usize];
+        let is_due = queue.peek().is_some_and(|Reverse(due)| due.at < now);
+        if !is_due {
+            return None;
+        }
+        queue.pop().map(|Reverse(due)| due)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Captures named on the command line, several of the same traffic among them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -16,7 +17,7 @@ const ENDINGS: [&str; 3] = ["pcapng", "pcap", "cap"];
 const PACKED: [&str; 2] = [".gz", ".zst"];
 
 /// The most captures that are put together.
-const MAX_CAPTURES: usize = 256;
+const MAX_CAPTURES: usize = 64;
 
 /// Captures that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -40,14 +41,29 @@ pub(super) enum CapturesError {
 }
 
 /// The files that arguments mean: each file itself, and of a folder the captures in it.
-pub(super) fn files(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, CapturesError> {
+/// A file that is named twice is one, and `out` in a folder is none of them.
+pub(super) fn files(
+    arguments: &[PathBuf],
+    out: Option<&Path>,
+) -> Result<Vec<PathBuf>, CapturesError> {
     let mut files = Vec::new();
+    let mut known = HashSet::new();
+    // What cannot be resolved is told when it is opened.
+    let resolved = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let out = out.map(resolved);
     for argument in arguments {
-        if argument.is_dir() {
-            files.extend(in_folder(argument)?);
+        let found = if argument.is_dir() {
+            let mut found = in_folder(argument)?;
+            found.retain(|path| Some(resolved(path)) != out);
+            found
         } else {
-            files.push(argument.clone());
-        }
+            vec![argument.clone()]
+        };
+        files.extend(
+            found
+                .into_iter()
+                .filter(|path| known.insert(resolved(path))),
+        );
     }
     if files.len() > MAX_CAPTURES {
         return Err(CapturesError::TooMany(files.len()));
@@ -107,11 +123,11 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Capture>, CapturesError> {
 
 /// The name of a file without the ending of a capture; none where it has no such ending.
 fn stem(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?;
+    let name = path.file_name()?.to_string_lossy();
     let unpacked = PACKED
         .iter()
         .find_map(|packed| name.strip_suffix(packed))
-        .unwrap_or(name);
+        .unwrap_or(&name);
     let (stem, ending) = unpacked.rsplit_once('.')?;
     (ENDINGS.contains(&ending) && !stem.is_empty()).then(|| stem.to_owned())
 }
@@ -140,6 +156,14 @@ impl fmt::Display for Account<'_> {
         if unwatched > 0 {
             write!(f, ", {unwatched} seen at one place only")?;
         }
+        for [a, b] in &joined.offloaded {
+            write!(
+                f,
+                "\n{a} and {b} do not show the same packets: a network card cuts or joins segments behind its \
+                 capture, so nothing between them is called lost; `ethtool -K INTERFACE tso off gso off gro off` \
+                 before capturing helps"
+            )?;
+        }
         for (name, dropped) in &joined.dropped {
             write!(
                 f,
@@ -152,6 +176,9 @@ impl fmt::Display for Account<'_> {
 
 fn clock_line(clock: &Clock, against: &str) -> String {
     let what = match &clock.alignment {
+        Alignment::Unknown if clock.packets > 0 => {
+            return "its clock cannot be aligned".to_owned();
+        }
         Alignment::Unknown => {
             return "its clock cannot be aligned: it shares no packet with the others".to_owned();
         }

@@ -15,7 +15,7 @@ const STDOUT: &str = "-";
 
 pub(super) fn main(args: &MergeArgs) -> Exit {
     let wrong = |error: &dyn std::fmt::Display| say::failure(Exit::Input, &error.to_string());
-    let files = match captures::files(&args.captures) {
+    let files = match captures::files(&args.captures, Some(&args.out)) {
         Ok(files) => files,
         Err(error) => return wrong(&error),
     };

@@ -36,7 +36,7 @@ pub struct Interface {
 pub struct InterfaceId(pub u32);
 
 /// Which way a packet went, as seen by the capturing host (`epb_flags`, bits 0 and 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// It arrived.
     Inbound,

@@ -1,5 +1,6 @@
 //! One of several captures, in memory.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::net::IpAddr;
 
@@ -34,7 +35,10 @@ impl Capture {
         let mut records = Vec::new();
         while let Some(frame) = reader.next_frame() {
             if !is_sentinel(frame.link, &frame.record) {
-                records.push(frame.record.into_owned());
+                let direction = cooked_direction(frame.link, &frame.record.data);
+                let mut record = frame.record.into_owned();
+                record.direction = record.direction.or(direction);
+                records.push(record);
             }
         }
         let interfaces: Vec<Interface> = reader.interfaces().cloned().collect();
@@ -59,14 +63,14 @@ impl Capture {
 
     /// Packets that its interfaces dropped for want of room, as far as it says.
     pub(super) fn dropped(&self) -> u64 {
-        let last_of = |id: InterfaceId| {
-            let of_it = self.statistics.iter().rev().find(|(of, ..)| *of == id);
-            of_it.map_or(0, |(_, _, counts)| counts.dropped)
-        };
-        (0..self.interfaces.len())
-            .filter_map(|index| u32::try_from(index).ok())
-            .map(|index| last_of(InterfaceId(index)))
-            .sum()
+        // The last count of each interface is the one of the whole capture.
+        let last: HashMap<InterfaceId, u64> = self
+            .statistics
+            .iter()
+            .map(|(id, _, counts)| (*id, counts.dropped))
+            .collect();
+        last.values()
+            .fold(0, |sum, dropped| sum.saturating_add(*dropped))
     }
 
     /// Whether its packets were cut.
@@ -79,6 +83,23 @@ impl Capture {
 fn is_sentinel(link: LinkType, record: &Record<'_>) -> bool {
     link == LinkType::Ethernet
         && Ethernet::read(&record.data).is_some_and(|frame| frame.ether_type == SENTINEL_ETHERTYPE)
+}
+
+/// The direction that a Linux cooked header tells: whoever captures on every interface of a router
+/// sees each packet twice.
+fn cooked_direction(link: LinkType, data: &[u8]) -> Option<Direction> {
+    /// `PACKET_OUTGOING` of packet(7).
+    const OUTGOING: u8 = 4;
+    let packet_type = match link {
+        LinkType::LinuxSll => *data.get(1)?,
+        LinkType::LinuxSll2 => *data.get(10)?,
+        _ => return None,
+    };
+    Some(if packet_type == OUTGOING {
+        Direction::Outbound
+    } else {
+        Direction::Inbound
+    })
 }
 
 /// A loopback interface shows each packet twice, as sent and as received. Its frames come from

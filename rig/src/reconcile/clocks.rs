@@ -64,7 +64,7 @@ impl Clock {
             Some(_) if whole.allow(0) => (Alignment::Same, whole.around(0)),
             Some(offset) => (Alignment::Offset(offset), whole.around(offset)),
             // No single offset explains them all.
-            None => drift(samples),
+            None => drift(samples, &whole),
         };
         Self {
             against,
@@ -123,6 +123,13 @@ impl Bounds {
         }
     }
 
+    /// The middle of bounds that contradict each other.
+    fn compromise(&self) -> (Alignment, Duration) {
+        let (low, high) = (self.low.unwrap_or(0), self.high.unwrap_or(0));
+        let doubt = duration((high - low).abs() / 2);
+        (Alignment::Offset(low + (high - low) / 2), doubt)
+    }
+
     fn around(&self, offset: i128) -> Option<Duration> {
         let far = (offset - self.low?).max(self.high? - offset);
         Some(duration(far))
@@ -130,7 +137,7 @@ impl Bounds {
 }
 
 /// Cuts the samples into pieces, as few as explain them, each with an offset of its own.
-fn drift(samples: &[Sample]) -> (Alignment, Option<Duration>) {
+fn drift(samples: &[Sample], whole: &Bounds) -> (Alignment, Option<Duration>) {
     let mut pieces = 2;
     loop {
         let chunk = samples.len().div_ceil(pieces).max(1);
@@ -141,7 +148,8 @@ fn drift(samples: &[Sample]) -> (Alignment, Option<Duration>) {
         };
         let explained = bounds().all(|(_, bounds)| bounds.middle().is_some());
         if explained || pieces >= MAX_PIECES || chunk == 1 {
-            return pieces_of(bounds());
+            let (alignment, doubt) = pieces_of(bounds()).unwrap_or_else(|| whole.compromise());
+            return (alignment, Some(doubt));
         }
         pieces *= 2;
     }
@@ -149,7 +157,7 @@ fn drift(samples: &[Sample]) -> (Alignment, Option<Duration>) {
 
 fn pieces_of<'a>(
     pieces: impl Iterator<Item = (&'a [Sample], Bounds)>,
-) -> (Alignment, Option<Duration>) {
+) -> Option<(Alignment, Duration)> {
     let mut points = Vec::new();
     let mut worst = Duration::ZERO;
     for (samples, bounds) in pieces {
@@ -165,13 +173,11 @@ fn pieces_of<'a>(
         points.push((at + offset, offset));
         worst = worst.max(duration((high - low).abs() / 2));
     }
-    if points.is_empty() {
-        return (Alignment::Unknown, None);
-    }
-    (Alignment::Drift(points), Some(worst))
+    (!points.is_empty()).then_some((Alignment::Drift(points), worst))
 }
 
-/// The offset at a moment, by the points beside it; beyond the ends as the nearest two go on.
+/// The offset at a moment, by the points beside it. Beyond the ends it goes on as between the nearest
+/// two, for as long as they are apart: a clock that was set does not run away for ever.
 fn interpolate(points: &[(i128, i128)], at_ns: i128) -> i128 {
     let (before, after) = match points {
         [] => return 0,
@@ -186,7 +192,8 @@ fn interpolate(points: &[(i128, i128)], at_ns: i128) -> i128 {
     if span <= 0 {
         return after.1;
     }
-    before.1 + (after.1 - before.1) * (at_ns - before.0) / span
+    let at_ns = at_ns.clamp(before.0 - span, after.0 + span);
+    before.1 + (after.1 - before.1).saturating_mul(at_ns - before.0) / span
 }
 
 fn duration(ns: i128) -> Duration {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::capture::Capture;
 use super::clocks::Clock;
 use super::passage::{self, Fate, Passage, Places, Timed};
-use super::sides::{Shared, shared};
+use super::sides::{Sample, Shared, shared};
 use super::sighting::{Place, Same, Sighting, gather};
 use crate::pcapng::{Direction, InterfaceId, MergeError, Merged};
 use crate::units::{Timestamp, show_duration};
@@ -29,7 +29,15 @@ pub struct Reconciled {
     /// Captures whose own kernel says that it dropped packets, and how many: what seems lost on
     /// its way to them may have arrived.
     pub dropped: Vec<(String, u64)>,
+    /// Pairs of captures that do not hold the same packets, since a network card cuts them into
+    /// segments or puts them together: between these nothing is called lost.
+    pub offloaded: Vec<[String; 2]>,
 }
+
+/// How much longer than any other a packet may be under way that looks the same as others, as a
+/// factor, and at least.
+const LONGER: i128 = 4;
+const AT_LEAST_NS: i128 = 10_000_000;
 
 /// Puts captures of the same traffic together.
 ///
@@ -41,10 +49,21 @@ pub fn reconcile(captures: Vec<Capture>) -> Result<Reconciled, MergeError> {
     let clocks = align(&comparisons, captures.len());
     let time = |sighting: &Sighting| true_ns(&clocks, sighting.place, sighting.at);
     let spans = spans(&captures, &clocks);
+    let uncertainty_ns = uncertainty_ns(&clocks);
+    let spread = |same: &Same| {
+        let times = || same.sightings.iter().map(time);
+        Some(times().max()? - times().min()?)
+    };
+    let unique = all
+        .iter()
+        .filter(|same| same.route.is_some() && same.is_unique());
+    let slowest_ns = unique.filter_map(spread).max().unwrap_or_default();
+    let longest_ns =
+        (slowest_ns > 0).then_some(slowest_ns * LONGER + 2 * uncertainty_ns + AT_LEAST_NS);
     let packets: Vec<(&Same, Vec<Timed>)> = all
         .iter()
         .flat_map(|same| {
-            passage::packets(same, time)
+            passage::packets(same, time, longest_ns)
                 .into_iter()
                 .map(move |packet| (same, packet))
         })
@@ -52,40 +71,93 @@ pub fn reconcile(captures: Vec<Capture>) -> Result<Reconciled, MergeError> {
     let places = Places {
         homes: homes(&comparisons, &all),
         spans,
-        uncertainty_ns: uncertainty_ns(&clocks),
-        slowest_ns: packets
-            .iter()
-            .filter_map(|(_, packet)| Some(packet.last()?.at_ns - packet.first()?.at_ns))
-            .max()
-            .unwrap_or_default(),
+        uncertainty_ns,
+        slowest_ns,
+        longest_bytes: longest_bytes(&captures, &all),
     };
     let mut passages: Vec<Passage> = packets
         .iter()
         .filter_map(|(same, packet)| {
             let sent = passage::sent(packet, same.route, &places)?;
+            let fate = passage::fate(packet, sent, same.route, &places);
+            let receiver = same
+                .route
+                .and_then(|route| places.homes.get(&route.destination));
+            let arrived_at = receiver.filter(|_| matches!(fate, Fate::Arrived(_)));
             Some(Passage {
                 at_ns: sent.at_ns,
                 place: sent.sighting.place,
                 index: sent.sighting.index,
                 route: same.route,
-                fate: passage::fate(packet, sent, same.route, &places),
-                last_seen: packet.last()?.sighting.place,
+                fate,
+                last_seen: arrived_at.copied().unwrap_or(packet.last()?.sighting.place),
             })
         })
         .collect();
     drop(packets);
     // Of packets of one moment those of an earlier capture come first, in its order.
     passages.sort_by_key(|passage| (passage.at_ns, passage.place, passage.index));
-    write_down(captures, passages, clocks)
+    let offloaded = offloaded(&captures, &comparisons, &places);
+    let mut joined = write_down(captures, passages, clocks)?;
+    joined.offloaded = offloaded;
+    Ok(joined)
+}
+
+/// The length of the longest packet that went between two hosts, for each place.
+fn longest_bytes(captures: &[Capture], all: &[Same]) -> Vec<u32> {
+    let mut longest = vec![0; captures.len()];
+    let between_hosts = all.iter().filter(|same| {
+        let route = same.route.filter(|route| route.source != route.destination);
+        route.is_some_and(|route| !route.source.is_loopback())
+    });
+    for sighting in between_hosts.flat_map(|same| &same.sightings) {
+        let record = captures
+            .get(sighting.place)
+            .and_then(|c| c.records.get(sighting.index));
+        if let Some((record, longest)) = record.zip(longest.get_mut(sighting.place)) {
+            *longest = record.orig_len_bytes.max(*longest);
+        }
+    }
+    longest
+}
+
+fn offloaded(captures: &[Capture], comparisons: &Comparisons, places: &Places) -> Vec<[String; 2]> {
+    let mut pairs: Vec<_> = comparisons
+        .iter()
+        .filter(|((a, b), compared)| compared.clock.packets > 0 && places.offloaded(*a, *b))
+        .map(|(pair, _)| *pair)
+        .collect();
+    pairs.sort_unstable();
+    let name = |place: Place| captures[place].name.clone();
+    pairs.into_iter().map(|(a, b)| [name(a), name(b)]).collect()
+}
+
+/// What two places share.
+#[derive(Debug)]
+struct Compared {
+    /// The second one's clock against the first one's.
+    clock: Clock,
+    /// The first one's clock against the second one's.
+    reversed: Clock,
+    /// See [`Shared::nearer`].
+    nearer: HashMap<IpAddr, i64>,
 }
 
 /// What each two places share, those with the earlier one first.
-type Comparisons = HashMap<(Place, Place), Shared>;
+type Comparisons = HashMap<(Place, Place), Compared>;
 
 fn compare(all: &[Same], places: usize) -> Comparisons {
     (0..places)
         .flat_map(|a| (a + 1..places).map(move |b| (a, b)))
-        .map(|(a, b)| ((a, b), shared(all, a, b)))
+        .map(|(a, b)| {
+            let shared = shared(all, a, b);
+            let compared = Compared {
+                clock: Clock::of(a, &shared.samples),
+                reversed: Clock::of(b, &reversed(&shared)),
+                nearer: shared.nearer,
+            };
+            ((a, b), compared)
+        })
         .collect()
 }
 
@@ -96,11 +168,11 @@ fn align(comparisons: &Comparisons, places: usize) -> Vec<Clock> {
         *first = Some(Clock::reference());
     }
     for _ in 1..places {
-        let candidates = comparisons.iter().filter_map(|(&(a, b), shared)| {
+        let candidates = comparisons.iter().filter_map(|(&(a, b), compared)| {
             let known = |place: Place| clocks[place].is_some();
             match (known(a), known(b)) {
-                (true, false) => Some((b, compared(a, shared, false))),
-                (false, true) => Some((a, compared(b, shared, true))),
+                (true, false) => Some((b, &compared.clock)),
+                (false, true) => Some((a, &compared.reversed)),
                 _ => None,
             }
         });
@@ -111,7 +183,7 @@ fn align(comparisons: &Comparisons, places: usize) -> Vec<Clock> {
                 (doubt, usize::MAX - clock.packets, *place)
             });
         let Some((place, clock)) = best else { break };
-        clocks[place] = Some(clock);
+        clocks[place] = Some(clock.clone());
     }
     clocks
         .into_iter()
@@ -119,22 +191,19 @@ fn align(comparisons: &Comparisons, places: usize) -> Vec<Clock> {
         .collect()
 }
 
-/// The clock of one of two places against the other; `reversed` where the known one is the second.
-fn compared(known: Place, shared: &Shared, reversed: bool) -> Clock {
-    if !reversed {
-        return Clock::of(known, &shared.samples);
-    }
+/// The samples as the second place sees them.
+fn reversed(shared: &Shared) -> Vec<Sample> {
     let mut samples: Vec<_> = shared
         .samples
         .iter()
-        .map(|sample| super::sides::Sample {
+        .map(|sample| Sample {
             at_ns: sample.at_ns + sample.later_ns,
             later_ns: -sample.later_ns,
             forward: sample.forward.map(|forward| !forward),
         })
         .collect();
     samples.sort_by_key(|sample| sample.at_ns);
-    Clock::of(known, &samples)
+    samples
 }
 
 /// A moment of a place's clock by the clock of the first capture.
@@ -184,8 +253,8 @@ fn spans(captures: &[Capture], clocks: &[Clock]) -> Vec<Option<(i128, i128)>> {
 /// one place alone has seen has none, unless that place sent for it.
 fn homes(comparisons: &Comparisons, all: &[Same]) -> HashMap<IpAddr, Place> {
     let mut points: HashMap<IpAddr, HashMap<Place, i64>> = HashMap::new();
-    for (&(a, b), shared) in comparisons {
-        for (&address, &nearer) in &shared.nearer {
+    for (&(a, b), compared) in comparisons {
+        for (&address, &nearer) in &compared.nearer {
             let of_address = points.entry(address).or_default();
             *of_address.entry(a).or_default() += nearer.signum();
             *of_address.entry(b).or_default() -= nearer.signum();
@@ -274,6 +343,7 @@ fn write_down(
         names,
         places,
         dropped,
+        offloaded: Vec::new(),
     })
 }
 

@@ -1,9 +1,9 @@
 //! The way of one packet through the places where it was seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::sighting::{Place, Same, Sighting};
+use super::sighting::{Place, Same, Sighting, Spot};
 use crate::pcapng::Direction;
 use crate::wire::Route;
 
@@ -48,9 +48,14 @@ pub(super) struct Timed {
 
 /// Tells apart the packets among records that look the same, and gives the sightings of each.
 ///
-/// Where every place saw them equally often, the first of one place is the first of the other. Where
-/// not, a record belongs to the latest packet before it that its place has not seen yet.
-pub(super) fn packets(same: &Same, timed: impl Fn(&Sighting) -> i128) -> Vec<Vec<Timed>> {
+/// Where every place saw them equally often, the first of one place is the first of the other, unless
+/// they would then have been under way for longer than `longest_ns`. Where not, a record belongs to
+/// the latest packet before it that its place has not seen yet, within that time.
+pub(super) fn packets(
+    same: &Same,
+    timed: impl Fn(&Sighting) -> i128,
+    longest_ns: Option<i128>,
+) -> Vec<Vec<Timed>> {
     let mut all: Vec<Timed> = same
         .sightings
         .iter()
@@ -59,12 +64,11 @@ pub(super) fn packets(same: &Same, timed: impl Fn(&Sighting) -> i128) -> Vec<Vec
             sighting: *sighting,
         })
         .collect();
-    let mut counts: HashMap<(Place, u32), usize> = HashMap::new();
+    let mut counts: HashMap<Spot, usize> = HashMap::new();
     let ranks: Vec<usize> = all
         .iter()
         .map(|timed| {
-            let at = (timed.sighting.place, timed.sighting.interface.0);
-            let count = counts.entry(at).or_default();
+            let count = counts.entry(timed.sighting.spot()).or_default();
             *count += 1;
             *count - 1
         })
@@ -72,29 +76,40 @@ pub(super) fn packets(same: &Same, timed: impl Fn(&Sighting) -> i128) -> Vec<Vec
     let often = counts.values().max().copied().unwrap_or_default();
     if counts.values().all(|count| *count == often) {
         let mut packets = vec![Vec::new(); often];
-        for (timed, rank) in all.into_iter().zip(ranks) {
-            packets[rank].push(timed);
+        for (timed, rank) in all.iter().zip(ranks) {
+            packets[rank].push(*timed);
         }
         for packet in &mut packets {
             packet.sort_by_key(|timed| timed.at_ns);
         }
-        return packets;
-    }
-    all.sort_by_key(|timed| timed.at_ns);
-    let mut packets: Vec<Vec<Timed>> = Vec::new();
-    for timed in all {
-        let misses = |packet: &&mut Vec<Timed>| {
-            packet.iter().all(|other| {
-                let (a, b) = (&other.sighting, &timed.sighting);
-                (a.place, a.interface) != (b.place, b.interface)
-            })
-        };
-        match packets.iter_mut().rev().take(MAX_COMPARED).find(misses) {
-            Some(packet) => packet.push(timed),
-            None => packets.push(vec![timed]),
+        let is_quick = |packet: &Vec<Timed>| longest_ns.is_none_or(|ns| span_ns(packet) <= ns);
+        if often == 1 || packets.iter().all(is_quick) {
+            return packets;
         }
     }
-    packets
+    all.sort_by_key(|timed| timed.at_ns);
+    let mut packets: Vec<(HashSet<Spot>, Vec<Timed>)> = Vec::new();
+    for timed in all {
+        let spot = timed.sighting.spot();
+        let misses = |(spots, packet): &&mut (HashSet<Spot>, Vec<Timed>)| {
+            let first = packet.first().map_or(timed.at_ns, |first| first.at_ns);
+            !spots.contains(&spot) && longest_ns.is_none_or(|ns| timed.at_ns - first <= ns)
+        };
+        match packets.iter_mut().rev().take(MAX_COMPARED).find(misses) {
+            Some((spots, packet)) => {
+                spots.insert(spot);
+                packet.push(timed);
+            }
+            None => packets.push((HashSet::from([spot]), vec![timed])),
+        }
+    }
+    packets.into_iter().map(|(_, packet)| packet).collect()
+}
+
+/// The time from the first sighting of a packet to the last.
+pub(super) fn span_ns(packet: &[Timed]) -> i128 {
+    let ends = packet.first().zip(packet.last());
+    ends.map_or(0, |(first, last)| last.at_ns - first.at_ns)
 }
 
 /// What is known of the places when packets are judged.
@@ -108,6 +123,8 @@ pub(super) struct Places {
     pub(super) uncertainty_ns: i128,
     /// The longest that a packet took, in nanoseconds.
     pub(super) slowest_ns: i128,
+    /// The length of the longest packet that each place recorded between two hosts, in bytes.
+    pub(super) longest_bytes: Vec<u32>,
 }
 
 /// The sighting of a packet that stands for it: where it was sent.
@@ -133,18 +150,39 @@ pub(super) fn fate(packet: &[Timed], sent: &Timed, route: Option<Route>, places:
     let Some(route) = route else {
         return arrived(packet, sent);
     };
-    let (Some(sender), Some(receiver)) = (home(route.source), home(route.destination)) else {
-        return arrived(packet, sent);
+    let (sender, receiver) = (home(route.source), home(route.destination));
+    let (Some(sender), Some(receiver)) = (sender, receiver) else {
+        return match receiver {
+            Some(receiver) => arrived_at(packet, sent, receiver),
+            None => arrived(packet, sent),
+        };
     };
     let seen_at = |place| packet.iter().any(|timed| timed.sighting.place == place);
     if sender == receiver {
         return Fate::Unwatched;
     }
+    let comparable = !places.offloaded(sender, receiver);
     match (seen_at(sender), seen_at(receiver)) {
-        (true, false) if places.recorded(receiver, sent.at_ns) => Fate::Lost,
-        (false, true) if places.recorded(sender, sent.at_ns) => Fate::Unsent,
-        _ => arrived(packet, sent),
+        (true, false) if comparable && places.recorded(receiver, sent.at_ns) => Fate::Lost,
+        (false, true) if comparable && places.recorded(sender, sent.at_ns) => Fate::Unsent,
+        _ => arrived_at(packet, sent, receiver),
     }
+}
+
+/// Arrived, if the receiver's place saw it after it was sent.
+fn arrived_at(packet: &[Timed], sent: &Timed, receiver: Place) -> Fate {
+    let at_receiver = packet
+        .iter()
+        .find(|timed| timed.sighting.place == receiver)
+        .filter(|_| sent.sighting.place != receiver);
+    at_receiver.map_or(Fate::Unwatched, |timed| {
+        Fate::Arrived(delay(timed.at_ns - sent.at_ns))
+    })
+}
+
+/// What clocks cannot tell may look like an arrival before the sending.
+fn delay(ns: i128) -> Duration {
+    Duration::from_nanos(u64::try_from(ns).unwrap_or(0))
 }
 
 fn arrived(packet: &[Timed], sent: &Timed) -> Fate {
@@ -152,13 +190,21 @@ fn arrived(packet: &[Timed], sent: &Timed) -> Fate {
         .iter()
         .filter(|timed| timed.sighting.place != sent.sighting.place);
     match others.map(|timed| timed.at_ns - sent.at_ns).max() {
-        // What clocks cannot tell may look like an arrival before the sending.
-        Some(delay) => Fate::Arrived(Duration::from_nanos(u64::try_from(delay).unwrap_or(0))),
+        Some(ns) => Fate::Arrived(delay(ns)),
         None => Fate::Unwatched,
     }
 }
 
 impl Places {
+    /// Whether two places do not see the same packets: the network card of one cuts them into
+    /// segments, or puts them together, behind its capture.
+    pub(super) fn offloaded(&self, a: Place, b: Place) -> bool {
+        /// Ethernet without jumbo frames, with a tag.
+        const FRAME_BYTES: u32 = 1518;
+        let [a, b] = [a, b].map(|place| self.longest_bytes.get(place).copied().unwrap_or(0));
+        a != b && a.max(b) > FRAME_BYTES
+    }
+
     /// Whether a place recorded before and after what was sent at a moment could reach it.
     fn recorded(&self, place: Place, at_ns: i128) -> bool {
         let margin = self.uncertainty_ns + self.slowest_ns;

@@ -1,7 +1,7 @@
 //! Where and when each packet was seen.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use super::capture::Capture;
@@ -24,6 +24,16 @@ pub(super) struct Sighting {
     pub(super) direction: Option<Direction>,
 }
 
+/// Where a place sees a packet once: a router sees it on each of two interfaces, or, where these
+/// cannot be told apart, on its way in and on its way out.
+pub(super) type Spot = (Place, InterfaceId, Option<Direction>);
+
+impl Sighting {
+    pub(super) fn spot(&self) -> Spot {
+        (self.place, self.interface, self.direction)
+    }
+}
+
 /// Records of what may be one and the same packet, those of an earlier place first.
 #[derive(Debug)]
 pub(super) struct Same {
@@ -42,7 +52,7 @@ pub(super) fn gather(captures: &[Capture]) -> Vec<Same> {
     // Keyed at random, so that a hostile capture cannot make packets alike; two keys, since 64
     // bits would make some of a billion packets alike by chance.
     let keys = [RandomState::new(), RandomState::new()];
-    let mut found: HashMap<[u64; 2], usize> = HashMap::new();
+    let mut found: HashMap<([u64; 2], Option<Place>), usize> = HashMap::new();
     let mut all: Vec<Same> = Vec::new();
     for (place, capture) in captures.iter().enumerate() {
         for (index, record) in capture.records.iter().enumerate() {
@@ -60,8 +70,13 @@ pub(super) fn gather(captures: &[Capture]) -> Vec<Same> {
                 route = hash_identity(link, &record.data, compared, &mut state);
                 state.finish()
             });
+            // A loopback address is another one at each place.
+            let here = match route {
+                Ok(Some(route)) if route.source.is_loopback() => Some(place),
+                _ => None,
+            };
             if route.is_ok() {
-                match found.entry(identity) {
+                match found.entry((identity, here)) {
                     Entry::Occupied(known) => {
                         all[*known.get()].sightings.push(sighting);
                         continue;
@@ -79,12 +94,25 @@ pub(super) fn gather(captures: &[Capture]) -> Vec<Same> {
 }
 
 impl Same {
-    /// Its sighting at each of two places, if there is exactly one: what clocks can be compared by.
+    /// Its first sighting at each of two places, if it came by there once: what clocks can be
+    /// compared by.
     pub(super) fn once_at(&self, a: Place, b: Place) -> Option<(&Sighting, &Sighting)> {
-        let only = |place| {
+        let once = |place| {
             let mut at_place = self.sightings.iter().filter(move |s| s.place == place);
-            at_place.next().filter(|_| at_place.next().is_none())
+            let first = at_place.next()?;
+            let mut spots = HashSet::from([first.spot()]);
+            at_place
+                .all(|other| spots.insert(other.spot()))
+                .then_some(first)
         };
-        Some((only(a)?, only(b)?))
+        Some((once(a)?, once(b)?))
+    }
+
+    /// Whether it came by each place once at most.
+    pub(super) fn is_unique(&self) -> bool {
+        let mut spots = HashSet::new();
+        self.sightings
+            .iter()
+            .all(|sighting| spots.insert(sighting.spot()))
     }
 }

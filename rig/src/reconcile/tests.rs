@@ -9,7 +9,7 @@ use super::*;
 use crate::pcapng::{Direction, Interface, InterfaceId, Record, Section, Writer};
 use crate::units::Timestamp;
 use crate::wire::LinkType;
-use crate::wire::synth::Segment;
+use crate::wire::synth::{self, Segment};
 
 const MS: i128 = 1_000_000;
 
@@ -289,6 +289,100 @@ fn a_packet_sent_again_is_another_one() {
         .map(|(passage, _)| passage.fate)
         .collect();
     assert_eq!(of_it, [Fate::Lost, Fate::Arrived(Duration::from_millis(2))]);
+}
+
+#[test]
+fn a_router_that_captures_everywhere_sees_each_packet_twice() {
+    let mut places = [
+        Place::new("a", |_| 0),
+        Place::new("router", |_| 40 * MS),
+        Place::new("b", |_| 0),
+    ];
+    places[1].marks = true;
+    for number in 0..20_u32 {
+        let forward = number % 2 == 0;
+        let (data, at) = (packet(number, forward), i128::from(number) * 10 * MS);
+        let (near, far) = if forward { (0, 2) } else { (2, 0) };
+        places[near].saw(at, Direction::Outbound, &data);
+        places[1].saw(at + MS, Direction::Inbound, &data);
+        places[1].saw(at + MS + 1000, Direction::Outbound, &data);
+        places[far].saw(at + 2 * MS, Direction::Inbound, &data);
+    }
+    let joined = reconcile(places.map(Place::capture).into()).unwrap();
+    assert_eq!(joined.counts(), [20, 0, 0, 0]);
+    assert_eq!(fates(&joined)[0], Fate::Arrived(Duration::from_millis(2)));
+}
+
+#[test]
+fn packets_that_look_the_same_are_told_apart_by_time() {
+    let mut captures = talk(20, MS, MS, &[], |_| 0, false);
+    // A datagram each second, of which the first place recorded 0 to 9 and the other 5 to 14.
+    let beat = synth::udp(
+        SocketAddr::from(([10, 0, 0, 1], 5000)),
+        SocketAddr::from(([10, 0, 0, 2], 5000)),
+        b"beat",
+    );
+    for (place, from, late) in [(0, 0, 0), (1, 5, MS)] {
+        for second in from..from + 10 {
+            let at = EPOCH_NS + i128::from(second) * 1000 * MS + 5 * MS + late;
+            let at = Timestamp(u64::try_from(at).unwrap());
+            let mut record = captures[place].records[0].clone();
+            (record.at, record.data) = (at, beat.clone().into());
+            record.orig_len_bytes = u32::try_from(beat.len()).unwrap();
+            captures[place].records.push(record);
+        }
+    }
+    let joined = reconcile(captures).unwrap();
+    let of_beats = joined.passages.iter().zip(joined.merged.records());
+    let of_beats: Vec<Fate> = of_beats
+        .filter(|(_, record)| record.data[..] == beat[..])
+        .map(|(passage, _)| passage.fate)
+        .collect();
+    assert_eq!(of_beats.len(), 15);
+    assert_eq!(
+        of_beats[5..10],
+        [Fate::Arrived(Duration::from_millis(1)); 5]
+    );
+}
+
+#[test]
+fn where_segments_are_cut_behind_the_capture_nothing_is_called_lost() {
+    let mut captures = talk(20, MS, MS, &[4], |_| 0, false);
+    captures[0].records[10].orig_len_bytes = 5894;
+    let joined = reconcile(captures).unwrap();
+    assert_eq!(joined.counts()[1], 0);
+    assert_eq!(joined.offloaded, [["a".to_owned(), "b".to_owned()]]);
+}
+
+#[test]
+fn loopback_packets_of_two_places_are_two() {
+    let ends = [4000, 80].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let beat = synth::udp(ends[0], ends[1], b"beat");
+    let mut places = [Place::new("a", |_| 0), Place::new("b", |_| 0)];
+    for place in &mut places {
+        place.saw(0, Direction::Outbound, &beat);
+    }
+    let joined = reconcile(places.map(Place::capture).into()).unwrap();
+    assert_eq!(joined.counts(), [0, 0, 0, 2]);
+}
+
+#[test]
+fn a_clock_that_was_set_does_not_run_away() {
+    let mut captures = talk(
+        100,
+        MS,
+        MS,
+        &[],
+        |at| if at < 500 * MS { 0 } else { 30 * MS },
+        false,
+    );
+    let mut late = captures[1].records[0].clone();
+    late.at = Timestamp(late.at.0 + 3_600_000_000_000);
+    (late.data, late.orig_len_bytes) = (packet(1000, false).into(), 58);
+    captures[1].records.push(late);
+    let joined = reconcile(captures).unwrap();
+    let last = *times_ns(&joined).last().unwrap();
+    assert!((last - 3_600_000 * MS).abs() < 100 * MS, "{last}");
 }
 
 proptest! {

@@ -54,10 +54,15 @@ impl<F: FnMut() -> io::Result<()>> Read for Growing<F> {
     }
 }
 
+/// What a pipe holds, pipe(7).
+const PIPE_BYTES: usize = 64 * 1024;
+
 /// Standard input, which ends when it is interrupted: ctrl-c ends whoever writes to it as well, and
 /// what came until then is to be shown.
 pub(super) struct Piped {
     input: File,
+    /// Bytes that were read since it was interrupted.
+    since: usize,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -67,6 +72,7 @@ impl Piped {
         let input = io::stdin().as_fd().try_clone_to_owned()?;
         Ok(Self {
             input: input.into(),
+            since: 0,
             interrupted,
         })
     }
@@ -74,21 +80,26 @@ impl Piped {
 
 impl Read for Piped {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // Bounded by the end of the input or by the interruption.
-        loop {
+        // Bounded by the end of the input or by the interruption, after which what a pipe holds is
+        // still read.
+        while self.since < PIPE_BYTES {
             let mut ready = [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
             let count = match poll(&mut ready, POLL_MS) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
                 Err(error) => return Err(error.into()),
             };
+            let interrupted = self.interrupted.load(Ordering::Relaxed);
             if count > 0 {
-                return self.input.read(buffer);
+                let read = self.input.read(buffer)?;
+                self.since += if interrupted { read } else { 0 };
+                return Ok(read);
             }
-            if self.interrupted.load(Ordering::Relaxed) {
-                return Ok(0);
+            if interrupted {
+                break;
             }
         }
+        Ok(0)
     }
 }
 

@@ -182,6 +182,9 @@ fn open<'a>(
 ) -> io::Result<Box<dyn Read + 'a>> {
     match interrupted {
         Some(interrupted) if path.as_os_str() == STDIN => Ok(Box::new(Piped::new(interrupted)?)),
+        Some(_) if !std::fs::metadata(path)?.is_file() => {
+            Err(io::Error::other("only a regular file can be followed"))
+        }
         Some(interrupted) => Ok(Box::new(Growing::new(File::open(path)?, interrupted, idle))),
         None => Ok(Box::new(File::open(path)?)),
     }

@@ -20,7 +20,7 @@ pub(super) fn main(paths: &[PathBuf], follow: bool, request: Request) -> Exit {
     if follow {
         return wrong(&"`--follow` goes with one capture");
     }
-    let joined = captures::files(paths)
+    let joined = captures::files(paths, None)
         .and_then(|files| captures::read(&files))
         .map_err(|error| wrong(&error))
         .and_then(|sources| reconcile(sources).map_err(|error| wrong(&error)));

@@ -1,11 +1,13 @@
 //! `--where`: a condition over the fields of a flow.
 //!
-//!     expression = and ( "or" and )*
-//!     and        = not ( "and" not )*
-//!     not        = "not" not | "(" expression ")" | test
-//!     test       = FIELD                          is there, and not zero, false or empty
-//!                | FIELD op VALUE                 == != < <= > >=, `contains` for text
-//!                | FIELD "in" ( CIDR | "(" VALUE ( "," VALUE )* ")" )
+//! ```text
+//! expression = and ( "or" and )*
+//! and        = not ( "and" not )*
+//! not        = "not" not | "(" expression ")" | test
+//! test       = FIELD                          is there, and not zero, false or empty
+//!            | FIELD op VALUE                 == != < <= > >=, `contains` for text
+//!            | FIELD "in" ( CIDR | "(" VALUE ( "," VALUE )* ")" )
+//! ```
 //!
 //! `&&`, `||` and `!` are other spellings. The values' forms follow from the field: a number, a
 //! duration with its unit, an address, a word or quoted text.
