@@ -332,7 +332,7 @@ impl Analyzer {
         {
             flow.watched_closed = true;
             let (at, number) = (deadline(flow.last, timeout), flow.number);
-            let due = Due { at, index, number };
+            let due = Due { at, number, index };
             self.expiry.watch(Class::Closed, due);
         }
     }
@@ -476,7 +476,7 @@ impl Analyzer {
             && let Some(timeout) = self.timeouts.of(class)
         {
             let (at, number) = (deadline(at, timeout), self.begun);
-            self.expiry.watch(class, Due { at, index, number });
+            self.expiry.watch(class, Due { at, number, index });
         }
         self.latest.insert(key, index);
         self.recent = Some((key, index));

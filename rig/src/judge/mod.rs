@@ -21,6 +21,7 @@ mod rules;
 pub use account::Account;
 pub(crate) use rules::{FlowNames, FlowRules};
 pub use select::node_of;
+pub(crate) use sockets::unfit;
 pub use types::{
     Annotation, CheckReport, Evidence, HostEvidence, Judgement, NodeEvidence, OutputLine, Verdict,
     Visit, VisitEnd,

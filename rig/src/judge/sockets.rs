@@ -1,7 +1,7 @@
 //! Socket checks: the table of a node's host at a marked moment.
 
 use crate::agent::protocol::SocketRow;
-use crate::plan::{Copies, Plan, SocketCheck, SocketPattern};
+use crate::plan::{Copies, Plan, SocketCheck, SocketPattern, SocketRows};
 
 use super::finding::{Finding, listed};
 use super::types::{Evidence, Verdict};
@@ -14,7 +14,7 @@ const AT_LEAST_ONE: Copies = Copies { min: 1, max: None };
 
 /// Judges a socket check.
 pub(super) fn judge(check: &SocketCheck, plan: &Plan, evidence: &Evidence) -> Finding {
-    let node = &check.node;
+    let node = &check.rows.node;
     let Some(host) = plan.node(node).map(|node| &node.host) else {
         return Finding::new(Verdict::Error, &format!("{node} is not part of the cell"));
     };
@@ -23,19 +23,27 @@ pub(super) fn judge(check: &SocketCheck, plan: &Plan, evidence: &Evidence) -> Fi
         let detail = format!("the socket table of host {host} was not read at mark {mark}");
         return Finding::inconclusive(&detail);
     };
-    let of_node = |row: &&SocketRow| row.node.as_ref().is_none_or(|owner| owner == node);
+    match unfit(&check.rows, table) {
+        None => Finding::pass(),
+        Some(why) => Finding::fail(&format!("sockets of {node} at {mark}: {why}")),
+    }
+}
+
+/// How the socket table of a node's host differs from what it must show, if it does.
+pub(crate) fn unfit(wanted: &SocketRows, table: &[SocketRow]) -> Option<String> {
+    let of_node = |row: &&SocketRow| row.node.as_ref().is_none_or(|owner| *owner == wanted.node);
     let rows: Vec<_> = table.iter().filter(of_node).collect();
     let mut problems = Vec::new();
     let count = |pattern| rows.iter().filter(|row| fits(pattern, row)).count() as u64;
-    for pattern in &check.has {
-        let wanted = pattern.count.unwrap_or(AT_LEAST_ONE);
+    for pattern in &wanted.has {
+        let expected = pattern.count.unwrap_or(AT_LEAST_ONE);
         let found = count(pattern);
-        if !wanted.allow(found) {
+        if !expected.allow(found) {
             let shown = shown_pattern(pattern);
-            problems.push(format!("rows {shown}: expected {wanted}, found {found}"));
+            problems.push(format!("rows {shown}: expected {expected}, found {found}"));
         }
     }
-    for pattern in &check.lacks {
+    for pattern in &wanted.lacks {
         let found = count(pattern);
         if pattern.count.unwrap_or(AT_LEAST_ONE).allow(found) {
             let not = pattern
@@ -46,7 +54,7 @@ pub(super) fn judge(check: &SocketCheck, plan: &Plan, evidence: &Evidence) -> Fi
         }
     }
     if problems.is_empty() {
-        return Finding::pass();
+        return None;
     }
     let table = match rows.len() {
         0 => "the table is empty".to_owned(),
@@ -55,10 +63,7 @@ pub(super) fn judge(check: &SocketCheck, plan: &Plan, evidence: &Evidence) -> Fi
             listed(rows.iter().map(|row| shown_row(row)), MAX_ROWS_SHOWN)
         ),
     };
-    Finding::fail(&format!(
-        "sockets of {node} at {mark}: {}; {table}",
-        problems.join("; ")
-    ))
+    Some(format!("{}; {table}", problems.join("; ")))
 }
 
 fn fits(pattern: &SocketPattern, row: &SocketRow) -> bool {

@@ -8,7 +8,8 @@ use crate::agent::protocol::SocketRow;
 use crate::analysis::{ConnState, Sender};
 use crate::pattern::{EventPattern, Pattern};
 use crate::plan::{
-    CheckKind, Copies, ExitCheck, FlowCheck, OutputCheck, SocketCheck, SocketPattern, Stream,
+    CheckKind, Copies, ExitCheck, FlowCheck, OutputCheck, SocketCheck, SocketPattern, SocketRows,
+    Stream,
 };
 use crate::units::{MarkName, Signal, Timestamp};
 
@@ -432,10 +433,12 @@ fn sockets_are_those_of_the_node_and_those_of_nobody() {
     };
     let check = |mark: &str, has: Vec<SocketPattern>, lacks: Vec<SocketPattern>| {
         CheckKind::Sockets(SocketCheck {
-            node: node_name("server"),
             mark: MarkName::new(mark).unwrap(),
-            has,
-            lacks,
+            rows: SocketRows {
+                node: node_name("server"),
+                has,
+                lacks,
+            },
         })
     };
     let two = Some(Copies {

@@ -2,8 +2,8 @@
 
 use super::cell::{Named, Placement};
 use super::{
-    Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, OutputCheck, SocketCheck, Step,
-    Stream,
+    Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, OutputCheck, SocketCheck,
+    SocketRows, Step, Stream,
 };
 use crate::analysis::Sender;
 use crate::spec::{
@@ -87,10 +87,12 @@ fn kind(
                     .hint("give the check the `when` of the step that sets it"));
             }
             CheckKind::Sockets(SocketCheck {
-                node: node.clone(),
                 mark: mark.value.clone(),
-                has: has.clone(),
-                lacks: lacks.clone(),
+                rows: SocketRows {
+                    node: node.clone(),
+                    has: has.clone(),
+                    lacks: lacks.clone(),
+                },
             })
         }
     }))
@@ -173,7 +175,7 @@ fn describe(kind: &CheckKind) -> String {
             };
             format!("{stream} {node} {text:?} in {count} {noun}")
         }
-        CheckKind::Sockets(sockets) => format!("sockets {} at {}", sockets.node, sockets.mark),
+        CheckKind::Sockets(sockets) => format!("sockets {} at {}", sockets.rows.node, sockets.mark),
     }
 }
 

@@ -12,6 +12,6 @@ pub use crate::spec::{Copies, FlowEnd, SocketPattern, Stream};
 pub use build::{networks_needed, plan};
 pub use types::{
     Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, HostPlan, Input, InterfacePlan,
-    NetworkPlan, NodePlan, OutputCheck, Plan, Ready, SocketCheck, Step, Subnet,
+    NetworkPlan, NodePlan, OutputCheck, Plan, Ready, SocketCheck, SocketRows, Step, Subnet,
 };
 pub use validate::{images_used, sketch, validate};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::cell::{Named, Placement};
-use super::{Action, Input, Step};
+use super::{Action, Input, SocketRows, Step};
 use crate::spec::{
     ActionSpec, Field, Implementation, LeaveSpec, MAX_STEPS, Place, Problem, StepSpec, Template,
 };
@@ -115,6 +115,13 @@ impl<'a> Planner<'a, '_> {
                 node.map(|node| Action::Stop { node, grace })
             }
             ActionSpec::Wait(node) => self.started(node)?.cloned().map(Action::Wait),
+            ActionSpec::Until { node, has, lacks } => self.started(node)?.map(|node| {
+                Action::Until(SocketRows {
+                    node: node.clone(),
+                    has: has.clone(),
+                    lacks: lacks.clone(),
+                })
+            }),
             ActionSpec::Mark(mark) => Some(self.mark(step, mark)?),
             ActionSpec::Settle(time) => Some(Action::Settle(*time)),
             ActionSpec::Use(_) => None,
@@ -220,6 +227,7 @@ fn describe(action: &Action) -> String {
         Action::Resume(node) => format!("resume {node}"),
         Action::Stop { node, .. } => format!("stop {node}"),
         Action::Wait(node) => format!("wait {node}"),
+        Action::Until(rows) => format!("until the sockets of {}", rows.node),
         Action::Mark(mark) => format!("mark {mark}"),
         Action::Settle(time) => format!("settle {}", crate::units::written_duration(*time)),
     }

@@ -199,6 +199,8 @@ pub enum Action {
     },
     /// Wait until a node's program has ended.
     Wait(NodeName),
+    /// Wait until the socket table of a node's host is so.
+    Until(SocketRows),
     /// Read the socket tables of every host under this name.
     Mark(MarkName),
     /// Let this much time pass.
@@ -297,10 +299,17 @@ pub struct OutputCheck {
 /// What the socket table of a node's host must have shown at a mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketCheck {
-    /// Whose sockets: those of this node, and those of its host that no process owns any more.
-    pub node: NodeName,
     /// The moment.
     pub mark: MarkName,
+    /// What it must have shown.
+    pub rows: SocketRows,
+}
+
+/// What a socket table must show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketRows {
+    /// Whose sockets: those of this node, and those of its host that no process owns any more.
+    pub node: NodeName,
     /// Rows that must be there.
     pub has: Vec<SocketPattern>,
     /// Rows that must not be there.

@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::transcript::{Heard, Transcript};
 use crate::agent::protocol::{Request, Response, SocketRow};
 use crate::backend::{BackendError, LiveCell, LiveNode};
-use crate::judge::{NodeEvidence, Visit, VisitEnd};
-use crate::plan::{Action, CheckKind, Input, NodePlan, Plan, Ready, Step};
+use crate::judge::{NodeEvidence, Visit, VisitEnd, unfit};
+use crate::plan::{Action, CheckKind, Input, NodePlan, Plan, Ready, SocketRows, Step};
 use crate::units::{HostName, MarkName, NodeName, Signal, Timestamp, printable, show_duration};
 
 /// How long the end of a program may take to become known once a check wants to know it.
@@ -29,6 +29,9 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(300);
 
 /// How long the end of a program that did not become ready may take to become known.
 const END_OF_UNREADY: Duration = Duration::from_millis(500);
+
+/// Time between two looks at a socket table: the kernel tells nobody when a queue grows.
+const SOCKETS_EVERY: Duration = Duration::from_millis(20);
 
 /// How many of a node's last lines an error shows.
 const SHOWN_LINES: usize = 5;
@@ -85,6 +88,8 @@ struct State {
     faults: Vec<Fault>,
     /// The node whose readiness was waited for last.
     awaited: Option<NodeName>,
+    /// How the socket table that is waited for differed at last.
+    unfit: Option<String>,
 }
 
 /// A node's program, from its start on.
@@ -144,6 +149,7 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             Action::Resume(node) => self.freeze(node, false).await,
             Action::Stop { node, grace } => self.stop(node, *grace).await,
             Action::Wait(node) => self.wait(node).await,
+            Action::Until(rows) => self.until(rows).await,
             Action::Mark(mark) => self.mark(mark).await,
             Action::Settle(time) => {
                 tokio::time::sleep(*time).await;
@@ -289,6 +295,10 @@ impl<'a, C: LiveCell> Driver<'a, C> {
                 let said = self.last_words(node);
                 StepError::Unmet(format!("{}: not within {within}{said}", step.text))
             }
+            Action::Until(_) => {
+                let why = self.state().unfit.take().unwrap_or_default();
+                StepError::Unmet(format!("{}: not within {within}: {why}", step.text))
+            }
             Action::Wait(_) | Action::Stop { .. } => {
                 StepError::Unmet(format!("{}: not within {within}", step.text))
             }
@@ -404,6 +414,23 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             .marks
             .insert(mark.clone(), tables.into_iter().collect());
         Ok(())
+    }
+
+    /// Reads the socket table of a node's host until it is as wanted.
+    async fn until(&self, rows: &SocketRows) -> Result<(), StepError> {
+        let Some(node) = self.plan.node(&rows.node) else {
+            let message = format!("node `{}` is not part of the cell", rows.node);
+            return Err(BackendError::machine(message).into());
+        };
+        // Bounded by the step's deadline.
+        loop {
+            let (_, table) = self.table(&node.host).await?;
+            let Some(why) = unfit(rows, &table) else {
+                return Ok(());
+            };
+            self.state().unfit = Some(why);
+            tokio::time::sleep(SOCKETS_EVERY).await;
+        }
     }
 
     async fn table(&self, host: &HostName) -> Result<(HostName, Vec<SocketRow>), StepError> {

@@ -217,21 +217,29 @@ impl Reader<'_> {
         let mark = self.required(fields, "at");
         let mark = mark.and_then(|node| self.word::<MarkName>(node, "the name of a mark"));
         let mark = mark.filter(|mark| self.defined(Kind::Mark, mark.value.as_str(), mark.place));
+        let (has, lacks) = self.rows_asked(fields, "a sockets check")?;
+        Some(CheckSpecKind::Sockets {
+            node: node?,
+            mark: mark?,
+            has,
+            lacks,
+        })
+    }
+
+    /// The rows that a socket table must and must not have; `what` asks for them.
+    pub(super) fn rows_asked(
+        &mut self,
+        fields: Fields<'_>,
+        what: &str,
+    ) -> Option<(Vec<SocketPattern>, Vec<SocketPattern>)> {
         if fields.get("has").is_none() && fields.get("lacks").is_none() {
-            self.problem(Problem::at(
-                fields.place,
-                "a sockets check needs `has` or `lacks`",
-            ));
+            let message = format!("{what} needs `has` or `lacks`");
+            self.problem(Problem::at(fields.place, message));
             return None;
         }
         let has = self.socket_patterns(fields.get("has"));
         let lacks = self.socket_patterns(fields.get("lacks"));
-        Some(CheckSpecKind::Sockets {
-            node: node?,
-            mark: mark?,
-            has: has?,
-            lacks: lacks?,
-        })
+        Some((has?, lacks?))
     }
 
     fn socket_patterns(&mut self, node: Option<&Tree>) -> Option<Vec<SocketPattern>> {

@@ -7,7 +7,7 @@ use super::{ActionSpec, DEFAULT_STOP_GRACE, Field, Located, Problem, StepSpec};
 use crate::units::{MarkName, NodeName, Signal};
 
 /// What a step can do, with the keys that go with each; `within` and `when` go with all.
-const ACTIONS: [(&str, &[&str]); 12] = [
+const ACTIONS: [(&str, &[&str]); 13] = [
     ("start", &["start", "within", "when"]),
     ("say", &["say", "text", "within", "when"]),
     ("hear", &["hear", "text", "within", "when"]),
@@ -17,6 +17,7 @@ const ACTIONS: [(&str, &[&str]); 12] = [
     ("resume", &["resume", "within", "when"]),
     ("stop", &["stop", "grace", "within", "when"]),
     ("wait", &["wait", "within", "when"]),
+    ("until", &["until", "within", "when"]),
     ("mark", &["mark", "within", "when"]),
     ("settle", &["settle", "within", "when"]),
     ("use", &["use", "within", "when"]),
@@ -142,9 +143,24 @@ impl Reader<'_> {
                 }
             }
             "wait" => ActionSpec::Wait(self.node_name(node)?),
+            "until" => self.until(node)?,
             "mark" => ActionSpec::Mark(self.word::<MarkName>(node, "a name")?.value),
             "settle" => ActionSpec::Settle(self.duration(node)?),
             _ => ActionSpec::Use(self.axis_to_use(node)?),
+        })
+    }
+
+    /// What is waited for in a socket table.
+    fn until(&mut self, node: &Tree) -> Option<ActionSpec> {
+        let known = ["sockets", "has", "lacks"];
+        let fields = self.fields(node, "this `until`", node.place, &known)?;
+        let name = self.required(fields, "sockets");
+        let name = name.and_then(|node| self.node_name(node));
+        let (has, lacks) = self.rows_asked(fields, "an `until`")?;
+        Some(ActionSpec::Until {
+            node: name?,
+            has,
+            lacks,
         })
     }
 

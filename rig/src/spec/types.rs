@@ -310,6 +310,12 @@ pub enum ActionSpec {
     },
     /// Wait for the end of a node's program.
     Wait(Field<NodeName>),
+    /// Wait until the socket table of a node's host shows something.
+    Until {
+        node: Field<NodeName>,
+        has: Vec<SocketPattern>,
+        lacks: Vec<SocketPattern>,
+    },
     /// Read the socket tables.
     Mark(MarkName),
     /// Let time pass.

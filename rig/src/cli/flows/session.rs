@@ -51,6 +51,8 @@ pub(super) struct Session<W: Write> {
     /// Width of the terminal, if it is one.
     width: Option<u16>,
     out: W,
+    /// An object while it is written: filling a vector costs less than many small writes.
+    line: Vec<u8>,
     begun: bool,
     rows: Option<Columns>,
     found: bool,
@@ -77,6 +79,7 @@ impl<W: Write> Session<W> {
             watched: request.follow,
             width,
             out,
+            line: Vec::new(),
             begun: false,
             found: false,
             shown: 0,
@@ -202,8 +205,10 @@ impl<W: Write> Session<W> {
         }
         match self.form {
             Form::Json => {
-                serde_json::to_writer(&mut self.out, &record).map_err(io::Error::from)?;
-                self.out.write_all(b"\n")?;
+                self.line.clear();
+                serde_json::to_writer(&mut self.line, &record).map_err(io::Error::from)?;
+                self.line.push(b'\n');
+                self.out.write_all(&self.line)?;
             }
             Form::Csv => {
                 let cells: Vec<_> = FIELDS
