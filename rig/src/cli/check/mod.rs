@@ -18,7 +18,7 @@ use outcome::{Outcome, check};
 use request::Request;
 
 pub(super) use capture::Capture;
-pub(super) use request::selectors;
+pub(super) use request::{diagnostics, selectors};
 
 pub(super) fn main(args: &CheckArgs) -> Exit {
     let (capture, outcome) = match asked(args) {

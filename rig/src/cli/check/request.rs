@@ -158,11 +158,13 @@ fn read_text(path: &str) -> Result<String, String> {
 }
 
 /// Faults of a text that was given under this name.
-pub(super) fn diagnostics(name: &str, text: &str, faults: Vec<Fault>) -> Diagnostics {
+pub(in crate::cli) fn diagnostics(name: &str, text: &str, faults: Vec<Fault>) -> Diagnostics {
     let source = Source::new(name, text.to_owned());
     let problems = faults.into_iter().map(|fault| {
         let range = fault.range.unwrap_or(0..text.len());
-        let place = source.place(range.start, range.len());
+        // An end of a flow may be read as a part of more than was written.
+        let start = range.start.min(text.len());
+        let place = source.place(start, range.end.min(text.len()) - start);
         Problem::at(place, fault.message).maybe_hint(fault.hint)
     });
     let problems = problems.collect();

@@ -1,15 +1,15 @@
 //! What is asked: the arguments as complete types.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::args::FlowsArgs;
+use super::super::check::diagnostics;
 use super::filter::Filter;
 use super::record::ConnLog;
 use super::select::Ends;
 use crate::analysis::{Flow, Timeouts};
-use crate::spec::{Diagnostics, Fault, Problem, Source};
+use crate::spec::{Diagnostics, Fault};
 use crate::units::parse_duration;
 
 /// Timeouts while a file is followed, where none are given: Zeek's.
@@ -57,10 +57,9 @@ impl Request {
             None if args.csv => Form::Csv,
             None => Form::Columns,
         };
-        let filter = args
-            .condition
-            .as_deref()
-            .map(|text| Filter::parse(text).map_err(|fault| diagnostics("--where", text, fault)));
+        let filter = args.condition.as_deref().map(|text| {
+            Filter::parse(text).map_err(|fault| diagnostics("--where", text, vec![fault]))
+        });
         Ok(Self {
             form,
             timeouts,
@@ -93,7 +92,7 @@ impl Selection {
     pub(super) fn resolve(&mut self, names: &[(IpAddr, String)]) -> Result<(), Diagnostics> {
         if self.read.is_none() {
             let ends = self.ends.iter().map(|text| {
-                Ends::read(text, names).map_err(|fault| diagnostics("--flow", text, fault))
+                Ends::read(text, names).map_err(|fault| diagnostics("--flow", text, vec![fault]))
             });
             self.read = Some(ends.collect::<Result<_, _>>()?);
         }
@@ -121,20 +120,13 @@ fn timeout(option: &str, text: Option<&str>) -> Result<Option<Duration>, Diagnos
     match parse_duration(text) {
         Ok(Duration::ZERO) => {
             let fault = Fault::new("a timeout of zero would end every flow at once");
-            Err(diagnostics(option, text, fault))
+            Err(diagnostics(option, text, vec![fault]))
         }
         Ok(duration) => Ok(Some(duration)),
-        Err(error) => Err(diagnostics(option, text, Fault::new(error.to_string()))),
+        Err(error) => Err(diagnostics(
+            option,
+            text,
+            vec![Fault::new(error.to_string())],
+        )),
     }
-}
-
-/// A fault of a text that was given under this name.
-fn diagnostics(name: &str, text: &str, fault: Fault) -> Diagnostics {
-    let source = Source::new(name, text.to_owned());
-    // An end alone is read as a part of more than was written.
-    let range = fault.range.unwrap_or(0..text.len());
-    let start = range.start.min(text.len());
-    let len = range.end.min(text.len()) - start;
-    let problem = Problem::at(source.place(start, len), fault.message).maybe_hint(fault.hint);
-    Diagnostics::new(Arc::new(source), vec![problem])
 }
