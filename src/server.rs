@@ -52,20 +52,7 @@ pub struct Args {
 
 /// Runs the server until it is told to end. Exit code 0 after a clean end, 1 when it cannot listen.
 pub fn main(args: &Args) -> ExitCode {
-    let (console, printing) = Console::stdout();
-    let served = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .and_then(|runtime| runtime.block_on(listen_and_run(args, console)));
-    printing.finish();
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Without a stderr the exit code has to do.
-            let _ = writeln!(io::stderr(), "chat-server: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    start::serve("chat-server", |console| listen_and_run(args, console))
 }
 
 async fn listen_and_run(args: &Args, console: Console) -> io::Result<()> {

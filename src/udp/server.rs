@@ -1,6 +1,6 @@
 //! The server: one socket, one task, one service.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::limits::{Limits, RECEIVE_BUFFER};
 use super::service::{Effects, Service};
 use super::wire::{self, MAX_DATAGRAM_BYTES};
 use crate::operator::{Console, Word};
-use crate::{listen, operator, shutdown};
+use crate::{listen, operator, shutdown, start};
 
 /// The server of the chat over datagrams
 ///
@@ -42,20 +42,7 @@ pub struct Args {
 
 /// Runs the server until it is told to end.
 pub fn main(args: &Args) -> ExitCode {
-    let (console, printing) = Console::stdout();
-    let served = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .and_then(|runtime| runtime.block_on(open_and_run(args, console)));
-    printing.finish();
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Without a stderr the exit code has to do.
-            let _ = writeln!(io::stderr(), "chat-udp: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    start::serve("chat-udp", |console| open_and_run(args, console))
 }
 
 async fn open_and_run(args: &Args, console: Console) -> io::Result<()> {
