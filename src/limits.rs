@@ -17,10 +17,23 @@ pub const PEER_FIN_WAIT_AT_SHUTDOWN: Duration = Duration::from_secs(1);
 pub const SHUTDOWN_WAIT: Duration = Duration::from_millis(1700);
 
 /// So many messages of one member are taken before the others get a turn.
-pub const TURN: usize = 16;
+pub const TURN: usize = 64;
 
-/// What is written to a socket in one call, in bytes, unless one line is longer.
+/// So often a delivery lets further members speak first, for as long as there are any.
+pub const GATHERINGS: usize = 8;
+
+/// So often somebody who speaks, comes or goes lets the others send first while the queue of one of
+/// them is half full: many at once must not be taken for a member who does not read.
+pub const TURNS_LEFT: usize = 64;
+
+/// So many of these turns the slowest member may let pass in a row.
+pub const STALLED_TURNS: usize = 4;
+
+/// When so many bytes wait to be written to a socket, no more are put to them.
 pub const WRITE_BYTES: usize = 16 * 1024;
+
+/// The largest piece in which a room's lines are kept, in bytes, unless one line is longer.
+pub const PIECE_BYTES: usize = 16 * 1024;
 
 /// The limits of a server.
 #[derive(Debug, Clone, clap::Args)]

@@ -3,10 +3,11 @@
 //! [`Incoming`] and [`Outgoing`] are the two directions. Their futures can be dropped at any
 //! `await` without losing a byte, so that a session waits for both, and for more, in one `select!`.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -14,15 +15,42 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::framing::{Decoder, Frame, Rest};
-use crate::limits::WRITE_BYTES;
+use crate::pending::Pending;
 use crate::strikes::Strikes;
 
-/// A line to send, its line end included; shared by all who get it.
-pub type Line = Arc<str>;
+/// Makes a line of `text`: its line end is added.
+pub fn line(text: &str) -> String {
+    format!("{text}\n")
+}
 
-/// Makes a line of `text`.
-pub fn line(text: &str) -> Line {
-    format!("{text}\n").into()
+/// Where lines for a peer come from.
+pub trait Lines {
+    /// Moves what waits into `pending`, as far as there is room. Where nothing waits, the task is woken
+    /// when something does.
+    fn poll_take(&mut self, cx: &mut Context<'_>, pending: &mut Pending) -> Poll<()>;
+}
+
+/// Lines, their line ends included. When no sender is left, nothing comes any more.
+impl Lines for mpsc::Receiver<String> {
+    fn poll_take(&mut self, cx: &mut Context<'_>, pending: &mut Pending) -> Poll<()> {
+        match ready!(self.poll_recv(cx)) {
+            Some(line) => pending.push(&line),
+            None => return Poll::Pending,
+        }
+        while pending.has_room()
+            && let Ok(line) = self.try_recv()
+        {
+            pending.push(&line);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// No lines at all.
+impl Lines for () {
+    fn poll_take(&mut self, _: &mut Context<'_>, _: &mut Pending) -> Poll<()> {
+        Poll::Pending
+    }
 }
 
 /// What comes in from a peer.
@@ -111,6 +139,11 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
         }
     }
 
+    /// A message that has been read already.
+    pub fn take_read(&mut self) -> Option<Event> {
+        self.decoder.take().map(Event::from)
+    }
+
     /// Throws away what still comes, until the peer's FIN, an error or `deadline`. Closing a
     /// socket with unread bytes would turn the end into a reset (RFC 9293, 3.6.1; RFC 2525, 2.17).
     pub async fn discard_until(&mut self, deadline: Instant) {
@@ -138,9 +171,9 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
     }
 
     async fn fill(&mut self) -> io::Result<usize> {
-        std::future::poll_fn(|cx| {
-            let mut bytes = [0; READ_BYTES];
-            let mut buffer = ReadBuf::new(&mut bytes);
+        poll_fn(|cx| {
+            let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut bytes);
             ready!(Pin::new(&mut self.half).poll_read(cx, &mut buffer))?;
             self.decoder.push(buffer.filled());
             Poll::Ready(Ok(buffer.filled().len()))
@@ -162,28 +195,23 @@ impl From<Frame> for Event {
 #[derive(Debug)]
 pub struct Outgoing<W> {
     half: W,
-    pending: Vec<u8>,
-    sent: usize,
+    pending: Pending,
     strikes: Strikes,
 }
-
-/// A larger write buffer is given back when it has been sent, in bytes.
-const KEPT_CAPACITY: usize = 1024;
 
 impl<W: AsyncWrite + Unpin> Outgoing<W> {
     /// Writes to `half`.
     pub fn new(half: W) -> Self {
         Self {
             half,
-            pending: Vec::new(),
-            sent: 0,
+            pending: Pending::default(),
             strikes: Strikes::default(),
         }
     }
 
     /// Queues bytes; they are sent by [`Outgoing::pump`] or [`Outgoing::flush`].
     pub fn push(&mut self, text: &str) {
-        self.pending.extend_from_slice(text.as_bytes());
+        self.pending.push(text);
     }
 
     /// Whether everything queued was handed to the kernel.
@@ -193,19 +221,15 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
 
     /// Whether more may be queued without growing beyond one write.
     pub fn has_room(&self) -> bool {
-        self.pending.len() < WRITE_BYTES
+        self.pending.has_room()
     }
 
-    /// Sends what is queued and then every line that comes through `outbox`, for ever.
+    /// Sends what is queued and then every line that comes out of `lines`, for ever.
     /// Returns only when sending has failed three times in a row, with the cause.
-    pub async fn pump(&mut self, outbox: &mut mpsc::Receiver<Line>) -> io::Error {
+    pub async fn pump(&mut self, lines: &mut impl Lines) -> io::Error {
         loop {
             if self.pending.is_empty() {
-                match outbox.recv().await {
-                    Some(line) => self.push(&line),
-                    None => std::future::pending().await,
-                }
-                self.take_from(outbox);
+                poll_fn(|cx| lines.poll_take(cx, &mut self.pending)).await;
             }
             if let Err(error) = self.flush().await {
                 return error;
@@ -218,16 +242,13 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
     /// # Errors
     /// The cause, when sending has failed three times in a row.
     pub async fn flush(&mut self) -> io::Result<()> {
-        while self.sent < self.pending.len() {
-            let written = match self.half.write(&self.pending[self.sent..]).await {
+        while !self.pending.is_empty() {
+            let written = match poll_fn(|cx| self.pending.poll_write(cx, &mut self.half)).await {
                 Ok(0) => Err(io::ErrorKind::WriteZero.into()),
                 other => other,
             };
             match written {
-                Ok(n) => {
-                    self.sent += n;
-                    self.strikes.clear();
-                }
+                Ok(_) => self.strikes.clear(),
                 Err(error) => {
                     if self.strikes.count(error) {
                         let last = self.strikes.take_last();
@@ -235,11 +256,6 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
                     }
                 }
             }
-        }
-        self.sent = 0;
-        self.pending.clear();
-        if self.pending.capacity() > KEPT_CAPACITY {
-            self.pending = Vec::new();
         }
         Ok(())
     }
@@ -258,13 +274,12 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
         self.strikes.take_last()
     }
 
-    /// Queues the lines that wait in `outbox`, as far as one write may hold them.
-    pub fn take_from(&mut self, outbox: &mut mpsc::Receiver<Line>) {
-        while self.has_room() {
-            match outbox.try_recv() {
-                Ok(line) => self.push(&line),
-                Err(_) => return,
-            }
+    /// Queues what waits in `lines`, as far as one write may hold it.
+    pub fn take_from(&mut self, lines: &mut impl Lines) {
+        // Nobody waits for more.
+        let mut cx = Context::from_waker(Waker::noop());
+        if self.has_room() {
+            let _ = lines.poll_take(&mut cx, &mut self.pending);
         }
     }
 }
@@ -275,7 +290,6 @@ const FIN_WAIT: Duration = Duration::from_millis(100);
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::task::Context;
 
     use tokio::io::duplex;
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use tokio::net::TcpSocket;
+
 /// Opens a socket with `open` on `address`, or on all addresses: an IPv6 socket that serves IPv4
 /// too, or an IPv4 socket where there is no IPv6.
 ///
@@ -26,6 +28,22 @@ pub fn on<T>(
         }
         other => other,
     }
+}
+
+/// A TCP socket that has this address; it does not listen yet.
+///
+/// # Errors
+/// The kernel's.
+pub fn tcp(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv6() {
+        TcpSocket::new_v6()
+    } else {
+        TcpSocket::new_v4()
+    }?;
+    // A program started again must not wait for the TIME_WAIT of its own connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 #[cfg(test)]

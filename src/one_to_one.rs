@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::limits::{Limits, SHUTDOWN_WAIT};
-use crate::link::{Event, Line, line};
+use crate::link::{Event, line};
 use crate::operator::{Console, Word};
 use crate::protocol;
 use crate::rate::Pace;
@@ -101,7 +101,7 @@ impl Desk<'_> {
     {
         tracing::info!(%peer, "connected");
         self.console.show(format!("* {peer} is connected"));
-        let (sender, mut outbox) = mpsc::channel::<Line>(OPERATOR_LINES);
+        let (sender, mut outbox) = mpsc::channel::<String>(OPERATOR_LINES);
         link.outgoing.push(&line(protocol::ONE_TO_ONE_GREETING));
         let end = self.converse(link, &sender, &mut outbox).await;
         link.outgoing.take_from(&mut outbox);
@@ -111,19 +111,19 @@ impl Desk<'_> {
     async fn converse<R, W>(
         &mut self,
         link: &mut Link<R, W>,
-        sender: &mpsc::Sender<Line>,
-        outbox: &mut mpsc::Receiver<Line>,
+        sender: &mpsc::Sender<String>,
+        outbox: &mut mpsc::Receiver<String>,
     ) -> End
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         let mut pace = Pace::new(self.limits.rate, self.limits.burst);
-        let mut read_from = Instant::now();
+        let mut read_from: Option<Instant> = None;
         loop {
             let next = async {
-                if read_from > Instant::now() {
-                    sleep_until(read_from).await;
+                if let Some(time) = read_from {
+                    sleep_until(time).await;
                 }
                 link.incoming.next().await
             };

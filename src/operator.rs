@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 
@@ -97,15 +97,28 @@ pub(crate) fn for_each_line(
 /// neither the room nor its end.
 #[derive(Debug, Clone)]
 pub struct Console {
-    lines: blocking::SyncSender<String>,
-    lost: Arc<AtomicU64>,
+    blocks: blocking::Sender<Block>,
+    counts: Arc<Counts>,
+}
+
+/// Lines that are printed together, each with its line end.
+#[derive(Debug, Default)]
+pub struct Block {
+    text: String,
+    lines: usize,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    waiting: AtomicUsize,
+    lost: AtomicUsize,
 }
 
 /// The thread that prints; see [`Printing::finish`].
 #[derive(Debug)]
 pub struct Printing(blocking::Receiver<()>);
 
-/// So many lines may wait to be printed; further ones are counted and left out.
+/// When so many lines wait to be printed, further ones are counted and left out.
 const LINES_WAITING: usize = 4096;
 
 /// How long the last lines may take at the end of the program.
@@ -114,32 +127,63 @@ const LAST_LINES_WAIT: Duration = Duration::from_millis(200);
 impl Console {
     /// A console that prints on stdout.
     pub fn stdout() -> (Self, Printing) {
-        let (lines, received) = blocking::sync_channel::<String>(LINES_WAITING);
+        let (blocks, received) = blocking::channel::<Block>();
         let (done, printed) = blocking::channel();
-        let lost = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&lost);
+        let counts = Arc::new(Counts::default());
+        let counter = Arc::clone(&counts);
         std::thread::spawn(move || {
             // An error means that nobody can see the lines: they go nowhere from here on.
             let _ = print_all(&received, &counter);
             for _unseen in received {}
             let _ = done.send(());
         });
-        (Self { lines, lost }, Printing(printed))
+        (Self { blocks, counts }, Printing(printed))
     }
 
     /// A console of a server without an operator.
     pub fn none() -> Self {
         Self {
-            lines: blocking::sync_channel(0).0,
-            lost: Arc::default(),
+            blocks: blocking::channel().0,
+            counts: Arc::default(),
         }
     }
 
     /// Shows a line, unless too many wait already.
-    pub fn show(&self, line: impl Into<String>) {
-        if self.lines.try_send(line.into()).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+    pub fn show(&self, line: impl AsRef<str>) {
+        let mut block = Block::default();
+        block.push(line.as_ref());
+        self.show_block(block);
+    }
+
+    /// Shows several lines, unless too many wait already.
+    pub fn show_block(&self, block: Block) {
+        let Counts { waiting, lost } = &*self.counts;
+        let lines = block.lines;
+        if waiting.fetch_add(lines, Ordering::Relaxed) >= LINES_WAITING
+            || self.blocks.send(block).is_err()
+        {
+            waiting.fetch_sub(lines, Ordering::Relaxed);
+            lost.fetch_add(lines, Ordering::Relaxed);
         }
+    }
+}
+
+impl Block {
+    /// Adds a line.
+    pub fn push(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+        self.lines += 1;
+    }
+
+    /// How many lines it has.
+    pub fn lines(&self) -> usize {
+        self.lines
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.lines == 0
     }
 }
 
@@ -151,11 +195,12 @@ impl Printing {
     }
 }
 
-fn print_all(lines: &blocking::Receiver<String>, lost: &AtomicU64) -> io::Result<()> {
+fn print_all(blocks: &blocking::Receiver<Block>, counts: &Counts) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    for line in lines {
-        writeln!(out, "{line}")?;
-        match lost.swap(0, Ordering::Relaxed) {
+    for block in blocks {
+        out.write_all(block.text.as_bytes())?;
+        counts.waiting.fetch_sub(block.lines, Ordering::Relaxed);
+        match counts.lost.swap(0, Ordering::Relaxed) {
             0 => {}
             n => writeln!(
                 out,

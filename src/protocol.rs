@@ -3,6 +3,8 @@
 //! A line that begins with `* ` is a notice of the server; every other line is `author: text`. No
 //! name begins with `*`, so no member can speak as the server.
 
+use std::fmt::Display;
+
 use crate::names::{Name, NameError, OPERATOR};
 
 /// The port that server and client use unless told otherwise.
@@ -32,7 +34,7 @@ pub fn is_quit(message: &str) -> bool {
 }
 
 /// A message, marked with its author.
-pub fn said(author: &str, text: &str) -> String {
+pub fn said(author: impl Display, text: &str) -> String {
     format!("{author}: {text}")
 }
 
@@ -92,6 +94,47 @@ pub fn fell_behind(name: &Name) -> String {
     format!("* {name} fell behind and was dropped")
 }
 
+/// What a notice of a room says about its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence<'a> {
+    /// The reader was let in.
+    Admitted {
+        /// Under this name.
+        name: &'a str,
+        /// These are there already.
+        here: Vec<&'a str>,
+        /// So many more are there.
+        more: usize,
+    },
+    /// Somebody came in.
+    Joined(&'a str),
+    /// Somebody left, or was dropped.
+    Left(&'a str),
+}
+
+/// Reads what [`admitted`], [`joined`], [`left`] and [`fell_behind`] write.
+pub fn presence(line: &str) -> Option<Presence<'_>> {
+    if let Some(rest) = line.strip_prefix(ADMITTED) {
+        let (name, rest) = rest.split_once("; ")?;
+        let list = rest.strip_prefix("here: ").unwrap_or_default();
+        let (list, more) = match list.rsplit_once(" and ") {
+            Some((list, more)) => (list, more.strip_suffix(" more")?.parse().ok()?),
+            None => (list, 0),
+        };
+        let here = list.split(", ").filter(|name| !name.is_empty()).collect();
+        return Some(Presence::Admitted { name, here, more });
+    }
+    let rest = line.strip_prefix("* ")?;
+    // A sentence that merely ends so is about nobody.
+    let name = |words: &str| rest.strip_suffix(words).filter(|name| !name.contains(' '));
+    if let Some(name) = name(" has joined") {
+        return Some(Presence::Joined(name));
+    }
+    name(" has left")
+        .or_else(|| name(" fell behind and was dropped"))
+        .map(Presence::Left)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +154,51 @@ mod tests {
         let line = admitted(&name("alice"), crowd[..2].iter());
         assert_eq!(line, "* you are alice; here: u0, u1");
         assert!(admitted(&name("alice"), crowd.iter()).ends_with("u19 and 5 more"));
+    }
+
+    #[test]
+    fn what_is_said_of_members_is_read_back() {
+        let name = |text: &str| Name::parse(text, 32).unwrap();
+        let crowd: Vec<_> = (0..25).map(|n| name(&format!("u{n}"))).collect();
+        let line = admitted(&name("alice"), crowd.iter());
+        let Some(Presence::Admitted {
+            name: own,
+            here,
+            more,
+        }) = presence(&line)
+        else {
+            panic!("{line}")
+        };
+        assert_eq!((own, here.len(), here[19], more), ("alice", 20, "u19", 5));
+        let alone = admitted(&name("alice"), [].iter());
+        let expected = Presence::Admitted {
+            name: "alice",
+            here: vec![],
+            more: 0,
+        };
+        assert_eq!(presence(&alone), Some(expected));
+        assert_eq!(
+            presence(&joined(&name("bob"))),
+            Some(Presence::Joined("bob"))
+        );
+        assert_eq!(presence(&left(&name("bob"))), Some(Presence::Left("bob")));
+        assert_eq!(
+            presence(&fell_behind(&name("bob"))),
+            Some(Presence::Left("bob"))
+        );
+    }
+
+    #[test]
+    fn other_lines_say_nothing_of_members() {
+        for line in [
+            "bob: * carol has joined",
+            "* the tide has left",
+            "* you are what you eat",
+            "* you are alice; here: bob and many more",
+            "* goodbye",
+            "",
+        ] {
+            assert_eq!(presence(line), None, "{line}");
+        }
     }
 }

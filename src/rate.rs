@@ -27,11 +27,11 @@ impl Pace {
         }
     }
 
-    /// Counts a message at `now` and returns when the next may be read (`now` or before: at once).
-    pub fn count(&mut self, now: Instant) -> Instant {
+    /// Counts a message at `now` and returns when the next may be read; none: at once.
+    pub fn count(&mut self, now: Instant) -> Option<Instant> {
         let paid = self.paid_until.map_or(now, |t| t.max(now)) + self.interval;
         self.paid_until = Some(paid);
-        paid.checked_sub(self.burst).unwrap_or(now)
+        paid.checked_sub(self.burst).filter(|time| *time > now)
     }
 }
 
@@ -44,10 +44,10 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(10, 5);
         for _ in 0..4 {
-            assert!(pace.count(now) <= now);
+            assert_eq!(pace.count(now), None);
         }
-        assert_eq!(pace.count(now) - now, Duration::from_millis(100));
-        assert_eq!(pace.count(now) - now, Duration::from_millis(200));
+        assert_eq!(pace.count(now), Some(now + Duration::from_millis(100)));
+        assert_eq!(pace.count(now), Some(now + Duration::from_millis(200)));
     }
 
     #[test]
@@ -58,8 +58,8 @@ mod tests {
             pace.count(now);
         }
         now += Duration::from_mins(1);
-        assert!(pace.count(now) <= now);
-        assert!(pace.count(now) > now);
+        assert_eq!(pace.count(now), None);
+        assert!(pace.count(now).is_some());
     }
 
     #[test]
@@ -67,7 +67,7 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(0, 1);
         for _ in 0..1000 {
-            assert!(pace.count(now) <= now);
+            assert_eq!(pace.count(now), None);
         }
     }
 }

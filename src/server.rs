@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,7 +52,9 @@ pub struct Args {
 
 /// Runs the server until it is told to end. Exit code 0 after a clean end, 1 when it cannot listen.
 pub fn main(args: &Args) -> ExitCode {
-    start::serve("chat-server", |console| listen_and_run(args, console))
+    start::serve("chat-server", start::one_thread(), |console| {
+        listen_and_run(args, console)
+    })
 }
 
 async fn listen_and_run(args: &Args, console: Console) -> io::Result<()> {
@@ -87,16 +89,9 @@ const FILES_OF_ITS_OWN: u64 = 32;
 /// The address cannot be listened on; the message names it.
 pub fn listen(args: &Args) -> io::Result<TcpListener> {
     listen::on(args.listen, args.port, |address| {
-        let socket = if address.is_ipv6() {
-            TcpSocket::new_v6()
-        } else {
-            TcpSocket::new_v4()
-        }?;
-        // A server started again must not wait for the TIME_WAIT of its own connections.
-        socket.set_reuseaddr(true)?;
+        let socket = listen::tcp(address)?;
         // Accepted sockets inherit it: it bounds what the kernel holds for a slow member.
         socket.set_send_buffer_size(args.limits.send_buffer)?;
-        socket.bind(address)?;
         socket.listen(args.backlog)
     })
 }
@@ -111,7 +106,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(limits.max_connections as usize));
-    let room = Room::new(limits.queue as usize, console.clone(), shutdown.clone());
+    let room = Room::new(limits.queue, console.clone(), shutdown.clone());
     let sessions = TaskTracker::new();
     let limits = Arc::new(limits);
     let mut listener = Some(listener);

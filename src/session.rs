@@ -1,20 +1,20 @@
 //! One connection of the room, from its greeting to its FIN.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::{FAREWELL_WAIT, Limits, PEER_FIN_WAIT, PEER_FIN_WAIT_AT_SHUTDOWN, TURN};
-use crate::link::{Event, Framing, Incoming, Line, Outgoing, line};
+use crate::link::{Event, Framing, Incoming, Outgoing, line};
 use crate::names::Name;
 use crate::protocol;
 use crate::rate::Pace;
-use crate::room::{Room, Seat};
+use crate::room::{Outbox, Room, Seat};
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +114,7 @@ where
     W: AsyncWrite + Unpin,
 {
     let end = match admit(&mut link, room, limits, shutdown).await {
-        Ok((seat, outbox)) => talk(&mut link, seat, outbox, limits, shutdown).await,
+        Ok((seat, outbox)) => talk(&mut link, room, seat, outbox, limits, shutdown).await,
         Err(end) => end,
     };
     link.end(&end, shutdown).await;
@@ -127,15 +127,15 @@ async fn admit<R, W>(
     room: &Arc<Room>,
     limits: &Limits,
     shutdown: &CancellationToken,
-) -> Result<(Seat, mpsc::Receiver<Line>), End>
+) -> Result<(Seat, Outbox), End>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let Link { incoming, outgoing } = link;
     let deadline = Instant::now() + limits.name_wait;
-    // Nobody writes into this box yet: `pump` sends what was pushed and waits.
-    let (_nobody, mut nothing) = mpsc::channel(1);
+    // Nothing comes but what is pushed here.
+    let mut nothing = ();
     outgoing.push(&line(protocol::ROOM_GREETING));
     for _ in 0..limits.name_tries {
         outgoing.push(&line(protocol::NAME_REQUEST));
@@ -148,13 +148,19 @@ where
         };
         let answer = match event {
             Event::Message(text) if protocol::is_quit(&text) => return Err(End::Quit),
-            Event::Message(text) => choose(&text, room, limits),
+            Event::Message(text) => {
+                room.leave_turns().await;
+                choose(&text, room, limits)
+            }
             Event::TooLong => Err(protocol::too_long(limits.max_message_bytes())),
             Event::Finished => return Err(End::Finished),
             Event::Failed(error) => return Err(End::Failed(error)),
         };
         match answer {
-            Ok(admitted) => return Ok(admitted),
+            Ok((seat, outbox, welcome)) => {
+                outgoing.push(&line(&welcome));
+                return Ok((seat, outbox));
+            }
             Err(refusal) => outgoing.push(&line(&refusal)),
         }
     }
@@ -162,11 +168,7 @@ where
 }
 
 /// Lets a client in under the name it gave, or says why not.
-fn choose(
-    text: &str,
-    room: &Arc<Room>,
-    limits: &Limits,
-) -> Result<(Seat, mpsc::Receiver<Line>), String> {
+fn choose(text: &str, room: &Arc<Room>, limits: &Limits) -> Result<(Seat, Outbox, String), String> {
     let name = Name::parse(text, limits.max_name_bytes())
         .map_err(|error| protocol::name_refused(text, &error))?;
     room.join(&name)
@@ -177,8 +179,9 @@ fn choose(
 /// departure reaches everybody else and the name is free at once.
 async fn talk<R, W>(
     link: &mut Link<R, W>,
+    room: &Room,
     seat: Seat,
-    mut outbox: mpsc::Receiver<Line>,
+    mut outbox: Outbox,
     limits: &Limits,
     shutdown: &CancellationToken,
 ) -> End
@@ -187,19 +190,25 @@ where
     W: AsyncWrite + Unpin,
 {
     tracing::info!(name = %seat.name(), "joined");
-    let end = converse(link, &seat, &mut outbox, limits, shutdown).await;
+    let end = converse(link, room, &seat, &mut outbox, limits, shutdown).await;
     tracing::info!(name = %seat.name(), "left: {end}");
-    drop(seat);
-    if !matches!(end, End::Behind | End::Failed(_)) {
-        link.outgoing.take_from(&mut outbox);
+    if matches!(end, End::Behind | End::Failed(_)) {
+        outbox.give_up();
+        room.leave_turns().await;
+    } else {
+        // A failure shows when the farewell is sent.
+        let _ = in_turn(&mut link.outgoing, &mut outbox, room).await;
     }
+    drop(seat);
+    link.outgoing.take_from(&mut outbox);
     end
 }
 
 async fn converse<R, W>(
     link: &mut Link<R, W>,
+    room: &Room,
     seat: &Seat,
-    outbox: &mut mpsc::Receiver<Line>,
+    outbox: &mut Outbox,
     limits: &Limits,
     shutdown: &CancellationToken,
 ) -> End
@@ -209,36 +218,92 @@ where
 {
     let Link { incoming, outgoing } = link;
     let mut pace = Pace::new(limits.rate, limits.burst);
-    let mut read_from = Instant::now();
+    let mut read_from: Option<Instant> = None;
+    let mut dismissed = pin!(seat.dismissed());
     let mut turn = 0;
     loop {
         let next = async {
-            if read_from > Instant::now() {
-                sleep_until(read_from).await;
+            if let Some(time) = read_from {
+                sleep_until(time).await;
             }
             incoming.next().await
         };
-        let event = tokio::select! {
+        let mut event = tokio::select! {
             biased;
-            () = shutdown.cancelled() => return End::Shutdown,
-            () = seat.fell_behind() => return End::Behind,
-            error = outgoing.pump(outbox) => return End::Failed(error),
+            () = &mut dismissed => return dismissal(shutdown),
+            // What has come is read before anything is sent, so that it goes out with the rest.
             event = next => event,
+            error = outgoing.pump(outbox) => return End::Failed(error),
         };
-        match event {
-            Event::Message(text) if protocol::is_quit(&text) => return End::Quit,
-            Event::Message(text) => seat.say(&text),
-            // One who does not read cannot pile up notices of his own.
-            Event::TooLong if !outgoing.has_room() => {}
-            Event::TooLong => outgoing.push(&line(&protocol::too_long(limits.max_message_bytes()))),
-            Event::Finished => return End::Finished,
-            Event::Failed(error) => return End::Failed(error),
+        let mut delivers = false;
+        loop {
+            match event {
+                Event::Message(text) if protocol::is_quit(&text) => return End::Quit,
+                Event::Message(text) => {
+                    let told = in_turn(outgoing, outbox, room).await;
+                    delivers |= seat.say(&text);
+                    if let Err(error) = told {
+                        return End::Failed(error);
+                    }
+                }
+                // One who does not read cannot pile up notices of his own.
+                Event::TooLong if !outgoing.has_room() => {}
+                Event::TooLong => {
+                    outgoing.push(&line(&protocol::too_long(limits.max_message_bytes())));
+                }
+                Event::Finished => return End::Finished,
+                Event::Failed(error) => return End::Failed(error),
+            }
+            read_from = pace.count(Instant::now());
+            turn += 1;
+            if turn >= TURN || read_from.is_some() {
+                break;
+            }
+            match incoming.take_read() {
+                Some(read) => event = read,
+                None => break,
+            }
         }
-        read_from = pace.count(Instant::now());
-        turn += 1;
-        if turn % TURN == 0 {
-            // The members' sessions get to send before the next messages come.
+        if delivers {
+            seat.deliver().await;
+        } else if turn >= TURN {
+            // The other members' sessions get to send before the next messages come.
             tokio::task::yield_now().await;
+        } else {
+            continue;
         }
+        turn = 0;
+        // One who talks without a pause hears all the same.
+        tokio::select! {
+            biased;
+            () = &mut dismissed => return dismissal(shutdown),
+            error = outgoing.pump(outbox) => return End::Failed(error),
+            () = std::future::ready(()) => {}
+        }
+    }
+}
+
+/// Lets the others send before a member says something, and goes on sending to it meanwhile.
+async fn in_turn<W: AsyncWrite + Unpin>(
+    outgoing: &mut Outgoing<W>,
+    outbox: &mut Outbox,
+    room: &Room,
+) -> io::Result<()> {
+    if !room.is_crowded() {
+        return Ok(());
+    }
+    tokio::select! {
+        biased;
+        error = outgoing.pump(outbox) => Err(error),
+        () = room.leave_turns() => Ok(()),
+    }
+}
+
+/// Why a member was dismissed.
+fn dismissal(shutdown: &CancellationToken) -> End {
+    if shutdown.is_cancelled() {
+        End::Shutdown
+    } else {
+        End::Behind
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::{duration, protocol};
+use crate::{duration, protocol, text};
 
 /// A chat client for the terminal
 ///
@@ -17,6 +17,18 @@ use crate::{duration, protocol};
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "chat-client", version)]
 pub struct Args {
+    /// Where to, and how
+    #[command(flatten)]
+    pub visit: Visit,
+
+    /// How the talk is shown
+    #[arg(long, value_enum, default_value_t = Ui::Line)]
+    pub ui: Ui,
+}
+
+/// What a visit to a server needs to know, whatever shows it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Visit {
     /// Name or address of the server's host
     pub host: String,
 
@@ -51,6 +63,23 @@ pub struct Args {
     /// With bare framing: the pause between two messages, which keeps them apart
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration::parse)]
     pub pause: Duration,
+}
+
+impl Visit {
+    /// The server as messages name it.
+    pub fn peer(&self) -> String {
+        let host = text::harmless(self.host.as_bytes());
+        format!("{host} port {}", self.port)
+    }
+}
+
+/// How the talk is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Ui {
+    /// Line by line; what was said stays on the terminal.
+    Line,
+    /// On the whole terminal, with the members and a view that scrolls.
+    Full,
 }
 
 /// How a message ends on the wire.

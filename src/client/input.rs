@@ -10,6 +10,7 @@ use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor};
 use tokio::sync::mpsc;
 
+use super::full::Full;
 use super::screen::Screen;
 use crate::operator::for_each_line;
 
@@ -39,16 +40,21 @@ pub struct Terminal {
     pub mode: Mode,
 }
 
-/// The terminal's mode before the line editor changed it.
-///
-/// The client may end while the editor waits for a key, and its thread cannot be stopped. When this
-/// is dropped the editor loses its stdout, so that it draws no more, and the terminal is put back.
+/// How the terminal is put back when this is dropped.
 #[derive(Debug)]
-pub struct Mode(Option<Termios>);
+pub enum Mode {
+    /// Nothing was changed.
+    Untouched,
+    /// The mode before the line editor changed it. The client may end while the editor waits for a
+    /// key, and its thread cannot be stopped: it loses its stdout, so that it draws no more.
+    Edited(Termios),
+    /// The front end that has the whole terminal puts it back.
+    Full(Full),
+}
 
 impl Drop for Mode {
     fn drop(&mut self) {
-        let Some(mode) = &self.0 else { return };
+        let Self::Edited(mode) = self else { return };
         // If the terminal is gone there is nothing to put back.
         if let Ok(nowhere) = File::options().write(true).open("/dev/null") {
             let _ = dup2_stdout(nowhere);
@@ -82,7 +88,7 @@ pub fn open(is_last: fn(&str) -> bool) -> io::Result<Terminal> {
                 lines: edited(editor, is_last),
                 screen,
                 interactive: true,
-                mode: Mode(Some(mode)),
+                mode: Mode::Edited(mode),
             });
         }
     }
@@ -90,7 +96,7 @@ pub fn open(is_last: fn(&str) -> bool) -> io::Result<Terminal> {
         lines: plain(io::stdin()),
         screen: Screen::pipe(),
         interactive: io::stdin().is_terminal(),
-        mode: Mode(None),
+        mode: Mode::Untouched,
     })
 }
 

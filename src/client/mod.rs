@@ -9,17 +9,19 @@
 //! | [`naming`] | when the server has asked for a name, and when the user may speak |
 //! | [`screen`] | lines to a terminal or a pipe |
 //! | [`input`] | lines from a terminal or a pipe |
+//! | [`full`] | the same on the whole of a terminal |
 //! | [`talk`] | sends and receives at once, until one side leaves |
 
 pub mod args;
 pub mod connect;
 pub mod exit;
+pub mod full;
 pub mod input;
 pub mod naming;
 pub mod program;
 pub mod screen;
 pub mod talk;
 
-pub use args::{Args, Ending};
+pub use args::{Args, Ending, Ui, Visit};
 pub use exit::{Exit, Failure};
-pub use talk::main;
+pub use talk::{FrontEnd, main, talk};

@@ -17,6 +17,11 @@ pub fn run(program: &str, talk: impl Future<Output = Result<(), Failure>>) -> Ex
             runtime.shutdown_background();
             ended
         });
+    report(program, ended)
+}
+
+/// The exit code of a program that has ended so, after the line on stderr that a failure deserves.
+pub fn report(program: &str, ended: Result<(), Failure>) -> Exit {
     match ended {
         Ok(()) => Exit::Left,
         Err(failure) => {

@@ -33,6 +33,12 @@ impl Screen {
             writeln!(out, "{line}")?;
             out.flush()
         };
+        Self::of(print)
+    }
+
+    /// Lines handed to `print`, each once the one before it was taken; an error of `print` means that
+    /// nobody sees lines any more.
+    pub fn of(print: impl FnMut(&str) -> io::Result<()> + Send + 'static) -> Self {
         Self::with(print, &[])
     }
 
@@ -50,7 +56,8 @@ impl Screen {
         Self::with(print, &[NOTHING_SHOWN; 2])
     }
 
-    fn with(
+    /// Lines that `print` shows one by one, and then those `at_end`.
+    pub(super) fn with(
         mut print: impl FnMut(&str) -> io::Result<()> + Send + 'static,
         at_end: &'static [&'static str],
     ) -> Self {

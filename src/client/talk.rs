@@ -8,12 +8,14 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::args::{Args, Ending};
+use super::args::{Args, Ending, Ui, Visit};
 use super::connect::connect;
 use super::exit::{Exit, Failure};
+use super::full;
 use super::input::{self, Terminal};
 use super::naming::{Naming, Step};
 use super::program;
+use super::screen::Screen;
 use crate::link::{Event, Framing, Incoming, Outgoing};
 use crate::protocol;
 use crate::text;
@@ -32,31 +34,59 @@ pub fn main(args: Args) -> Exit {
     program::run("chat-client", run(args))
 }
 
-async fn run(args: Args) -> Result<(), Failure> {
-    let stream = connect(&args.host, args.port, args.timeout).await?;
-    let peer = format!(
-        "{} port {}",
-        text::harmless(args.host.as_bytes()),
-        args.port
-    );
+async fn run(Args { visit, ui }: Args) -> Result<(), Failure> {
+    let unusable = |e| Failure::of("failed to start", &e);
+    if ui == Ui::Full {
+        full::check().map_err(unusable)?;
+    }
+    let stream = connect(&visit.host, visit.port, visit.timeout).await?;
+    let opened = match ui {
+        Ui::Line => input::open(protocol::is_quit),
+        Ui::Full => full::open(&visit.peer()),
+    };
     let Terminal {
         lines,
         screen,
         interactive,
         mode,
-    } = input::open(protocol::is_quit).map_err(|e| Failure::of("failed to start", &e))?;
-    let mut talk = Talk::new(stream, args, peer, interactive, lines);
-    let ended = talk.run(&screen).await;
+    } = opened.map_err(unusable)?;
+    let front = FrontEnd {
+        lines,
+        screen,
+        interactive,
+    };
+    let ended = talk(stream, visit, front).await;
+    drop(mode);
+    ended
+}
+
+/// Who sits before a talk: lines that are typed go in, lines that are heard come out.
+#[derive(Debug)]
+pub struct FrontEnd {
+    /// What the user types, a line each; closed when there will be no more.
+    pub lines: mpsc::Receiver<String>,
+    /// Where received lines are shown.
+    pub screen: Screen,
+    /// Whether somebody can be asked for another name.
+    pub interactive: bool,
+}
+
+/// Talks over `stream` until one side leaves, and waits a moment until the last lines are shown.
+///
+/// # Errors
+/// The talk did not end as the user asked.
+pub async fn talk(stream: TcpStream, visit: Visit, front: FrontEnd) -> Result<(), Failure> {
+    let mut talk = Talk::new(stream, visit, front.interactive, front.lines);
+    let ended = talk.run(&front.screen).await;
     // Gone with its connection and input, so that neither holds up the last lines.
     drop(talk);
-    screen.finish();
-    drop(mode);
+    front.screen.finish();
     ended
 }
 
 /// One talk with a server.
 struct Talk {
-    args: Args,
+    visit: Visit,
     peer: String,
     interactive: bool,
     input: mpsc::Receiver<String>,
@@ -76,40 +106,40 @@ struct Talk {
 impl Talk {
     fn new(
         stream: TcpStream,
-        args: Args,
-        peer: String,
+        visit: Visit,
         interactive: bool,
         input: mpsc::Receiver<String>,
     ) -> Self {
+        let peer = visit.peer();
         let (read, write) = stream.into_split();
         let framing = Framing {
             max_bytes: MAX_LINE_BYTES,
-            quiet: args.quiet,
+            quiet: visit.quiet,
             tail_wait: TAIL_WAIT,
         };
         let now = Instant::now();
         Self {
-            naming: Naming::new(args.name.is_some()),
-            naming_deadline: now + args.name_wait,
+            naming: Naming::new(visit.name.is_some()),
+            naming_deadline: now + visit.name_wait,
             send_from: now,
             leaving: None,
             failure: None,
             last_line: String::new(),
             incoming: Incoming::new(read, framing),
             outgoing: Outgoing::new(write),
-            args,
+            visit,
             peer,
             interactive,
             input,
         }
     }
 
-    async fn run(&mut self, screen: &super::screen::Screen) -> Result<(), Failure> {
+    async fn run(&mut self, screen: &Screen) -> Result<(), Failure> {
         let mut seen = true;
         loop {
             let may_type = self.leaving.is_none()
                 && !self.naming.holds()
-                && match self.args.framing {
+                && match self.visit.framing {
                     Ending::Line => self.outgoing.has_room(),
                     Ending::Bare => self.outgoing.is_empty(),
                 };
@@ -162,9 +192,9 @@ impl Talk {
     fn hear(&mut self, line: &str) {
         match self.naming.hear(line) {
             Step::SendName => {
-                self.naming_deadline = Instant::now() + self.args.name_wait;
+                self.naming_deadline = Instant::now() + self.visit.name_wait;
                 // A line end in the name would make it two messages.
-                let name = self.args.name.as_deref().unwrap_or_default();
+                let name = self.visit.name.as_deref().unwrap_or_default();
                 let name = text::harmless(name.as_bytes());
                 self.send(&name);
             }
@@ -193,13 +223,13 @@ impl Talk {
 
     fn leave(&mut self) {
         self.send(protocol::QUIT);
-        self.leaving = Some(Instant::now() + self.args.leave_wait);
+        self.leaving = Some(Instant::now() + self.visit.leave_wait);
     }
 
     fn send(&mut self, message: &str) {
-        self.outgoing.push(&self.args.framing.encode(message));
-        if self.args.framing == Ending::Bare {
-            self.send_from = Instant::now() + self.args.pause;
+        self.outgoing.push(&self.visit.framing.encode(message));
+        if self.visit.framing == Ending::Bare {
+            self.send_from = Instant::now() + self.visit.pause;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::args::Args;
 use crate::client::connect::connect;
@@ -51,15 +51,7 @@ fn is_itself(stream: &TcpStream) -> bool {
 /// The port cannot be listened on.
 pub fn open(args: &Args) -> io::Result<TcpListener> {
     listen::on(args.listen, args.port, |address| {
-        let socket = if address.is_ipv6() {
-            TcpSocket::new_v6()
-        } else {
-            TcpSocket::new_v4()
-        }?;
-        // A peer started again must not wait for the TIME_WAIT of its last chat.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
+        listen::tcp(address)?.listen(BACKLOG)
     })
 }
 

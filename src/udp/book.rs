@@ -213,7 +213,7 @@ mod tests {
         let mut book = Book::default();
         let now = Instant::now();
         for (port, text) in (1..).zip(names) {
-            book.add(at(port), name(text), now, Allowance::new(0, 1, now));
+            book.add(at(port), name(text), now, Allowance::new(0, 1));
         }
         book
     }

@@ -66,10 +66,10 @@ impl Service {
         }
         let author = &who.name;
         if let Some((poked, name)) = self.book.poked_by(who.address) {
-            let said = protocol::said(&format!("{author} -> {name}"), text);
+            let said = protocol::said(format!("{author} -> {name}"), text);
             self.tell_all(BTreeSet::from([who.address, poked]), Code::Text, &said);
         } else if let Some((_, members)) = self.book.room_at(who.address) {
-            let said = protocol::said(&author.to_string(), text);
+            let said = protocol::said(author, text);
             self.tell_all(members.clone(), Code::Text, &said);
         } else {
             let told = "* you are in no room and no private talk: that was said to nobody";

@@ -28,23 +28,24 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Allowance {
     pace: Pace,
-    next: Instant,
+    /// Nothing is read before this time.
+    next: Option<Instant>,
     told: Option<Instant>,
 }
 
 impl Allowance {
     /// At most `rate` datagrams a second (0: any number), after a burst of `burst`.
-    pub fn new(rate: u32, burst: u32, now: Instant) -> Self {
+    pub fn new(rate: u32, burst: u32) -> Self {
         Self {
             pace: Pace::new(rate, burst),
-            next: now,
+            next: None,
             told: None,
         }
     }
 
     /// Whether a datagram that came at `now` is read. One that is not does not count.
     pub fn judge(&mut self, now: Instant) -> Verdict {
-        if self.next <= now {
+        if self.next.is_none_or(|next| next <= now) {
             self.next = self.pace.count(now);
             Verdict::Serve
         } else if self.told.is_some_and(|told| now < told + SECOND) {
@@ -109,7 +110,7 @@ mod tests {
     #[test]
     fn a_user_over_the_rate_is_told_once_a_second_and_served_again_later() {
         let mut now = Instant::now();
-        let mut allowance = Allowance::new(10, 3, now);
+        let mut allowance = Allowance::new(10, 3);
         for _ in 0..3 {
             assert_eq!(allowance.judge(now), Verdict::Serve);
         }

@@ -42,7 +42,9 @@ pub struct Args {
 
 /// Runs the server until it is told to end.
 pub fn main(args: &Args) -> ExitCode {
-    start::serve("chat-udp", |console| open_and_run(args, console))
+    start::serve("chat-udp", start::all_processors(), |console| {
+        open_and_run(args, console)
+    })
 }
 
 async fn open_and_run(args: &Args, console: Console) -> io::Result<()> {

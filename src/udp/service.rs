@@ -181,7 +181,7 @@ impl Service {
         self.effects
             .shown
             .push(format!("* {name} has joined from {shown}"));
-        let allowance = Allowance::new(self.limits.rate, self.limits.burst, now);
+        let allowance = Allowance::new(self.limits.rate, self.limits.burst);
         self.book.add(from, name, now, allowance);
     }
 

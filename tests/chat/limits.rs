@@ -63,6 +63,29 @@ fn a_member_that_does_not_read_is_dropped_by_name_and_the_others_lose_nothing() 
 }
 
 #[test]
+fn many_who_speak_and_leave_at_once_are_not_taken_for_members_who_do_not_read() {
+    const MEMBERS: usize = 100;
+    let server = Server::start(&["--queue", "16"]);
+    let mut alice = server.join("alice");
+    let mut crowd: Vec<_> = (0..MEMBERS)
+        .map(|n| server.join(&format!("m{n}")))
+        .collect();
+    for member in &mut crowd {
+        member.send("ciao\n");
+    }
+    let mut heard = |ending: &str| {
+        for n in 0..MEMBERS {
+            let line = alice.line().unwrap();
+            assert!(line.ends_with(ending), "{n}: {line}");
+        }
+    };
+    heard(" has joined");
+    heard(": ciao");
+    drop(crowd);
+    heard(" has left");
+}
+
+#[test]
 fn a_connection_over_the_limit_is_told_so_and_a_free_place_is_given_again() {
     let server = Server::start(&["--max-connections", "2"]);
     let mut alice = server.join("alice");

@@ -6,10 +6,14 @@
 mod client;
 mod endings;
 mod framing;
+mod full;
 mod limits;
 mod one_to_one;
 mod peer;
 mod room;
+mod specimen;
 mod support;
 mod terminal;
 mod udp;
+mod web;
+mod window;

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -10,23 +11,33 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
-use nix::pty::openpty;
+use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 
 use crate::support::{PATIENCE, Program, Server, Wire};
 
+/// The terminal's size at first.
+const SIZE: Winsize = Winsize {
+    ws_row: 24,
+    ws_col: 80,
+    ws_xpixel: 0,
+    ws_ypixel: 0,
+};
+
 /// A program whose stdin, stdout and stderr are one pseudo-terminal.
-struct Terminal {
-    child: Child,
+pub(crate) struct Terminal {
+    pub(crate) child: Child,
     keys: File,
     shown: mpsc::Receiver<Vec<u8>>,
-    seen: String,
+    pub(crate) seen: String,
+    /// What a terminal of that size shows now.
+    pub(crate) screen: vt100::Parser,
     /// Kept open, so that the terminal can be looked at after the program has ended.
-    line: OwnedFd,
+    pub(crate) line: OwnedFd,
 }
 
 impl Terminal {
-    fn start(server: &Server, args: &[&str]) -> Self {
+    pub(crate) fn start(server: &Server, args: &[&str]) -> Self {
         let port = server.address.port().to_string();
         Self::run(
             "chat-client",
@@ -35,7 +46,7 @@ impl Terminal {
     }
 
     fn run(program: &str, args: &[&str]) -> Self {
-        let pty = openpty(None, None).unwrap();
+        let pty = openpty(&SIZE, None).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
         let child = Command::new(cargo_bin(program))
             .args(args)
@@ -61,21 +72,39 @@ impl Terminal {
             keys,
             shown,
             seen: String::new(),
+            screen: vt100::Parser::new(cells(SIZE.ws_row), cells(SIZE.ws_col), 0),
             line: pty.slave,
         }
     }
 
-    fn press(&mut self, keys: &str) {
+    pub(crate) fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    fn see(&mut self, text: &str) {
+    /// Waits until the text was written to the terminal.
+    pub(crate) fn see(&mut self, text: &str) {
+        self.see_until(text, |terminal| terminal.seen.contains(text));
+    }
+
+    /// Waits until the terminal shows the text, wherever its parts were written.
+    pub(crate) fn see_shown(&mut self, text: &str) {
+        self.see_until(text, |terminal| {
+            terminal.screen.screen().contents().contains(text)
+        });
+    }
+
+    fn see_until(&mut self, text: &str, is_seen: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        while !self.seen.contains(text) {
+        while !is_seen(self) {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(bytes) = self.shown.recv_timeout(left) else {
-                panic!("no `{text}` on the terminal: {:?}", self.seen);
+                let screen = self.screen.screen().contents();
+                panic!(
+                    "no `{text}` on the terminal: {:?}, which shows\n{screen}",
+                    self.seen
+                );
             };
+            self.screen.process(&bytes);
             self.seen.push_str(&String::from_utf8_lossy(&bytes));
         }
     }
@@ -90,7 +119,7 @@ impl Terminal {
     }
 
     /// Whether keys are echoed by the kernel: line editors switch that off.
-    fn echoes(&self) -> bool {
+    pub(crate) fn echoes(&self) -> bool {
         tcgetattr(&self.line)
             .unwrap()
             .local_flags
@@ -103,6 +132,11 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A height or a width of a terminal.
+pub(crate) fn cells(count: u16) -> NonZero<u16> {
+    NonZero::new(count).unwrap()
 }
 
 #[test]

@@ -1,0 +1,91 @@
+//! One visit to the server: the terminal client's talk, on a thread of its own.
+
+use std::io;
+use std::thread;
+
+use tokio::sync::mpsc;
+
+use crate::client::connect::connect;
+use crate::client::exit::{Exit, Failure};
+use crate::client::screen::Screen;
+use crate::client::{FrontEnd, Visit, talk};
+
+/// So many events may wait for the window; then the talk receives no more for the moment.
+const EVENTS_WAITING: usize = 256;
+
+/// What the window learns of a visit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The connection stands.
+    Connected,
+    /// A line of the server, harmless.
+    Line(String),
+    /// The visit is over; nothing follows.
+    Ended(End),
+}
+
+/// How a visit ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// The exit code that it would give the terminal client.
+    pub exit: Exit,
+    /// Operation, object and cause, where it did not end as the user asked.
+    pub cause: Option<String>,
+}
+
+impl From<Result<(), Failure>> for End {
+    fn from(ended: Result<(), Failure>) -> Self {
+        match ended {
+            Ok(()) => Self {
+                exit: Exit::Left,
+                cause: None,
+            },
+            Err(failure) => Self {
+                exit: failure.exit,
+                cause: Some(failure.message),
+            },
+        }
+    }
+}
+
+/// Begins a visit. What comes through `lines` is what a user of the terminal types, and the end of
+/// `lines` leaves.
+pub fn begin(visit: Visit, lines: mpsc::Receiver<String>) -> mpsc::Receiver<Event> {
+    let (events, received) = mpsc::channel(EVENTS_WAITING);
+    thread::spawn(move || {
+        let ended = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::of("failed to start", &error))
+            .and_then(|runtime| {
+                let ended = runtime.block_on(go(visit, lines, &events));
+                // A name look-up that is still waiting must not hold up the end.
+                runtime.shutdown_background();
+                ended
+            });
+        // A window that is gone need not be told.
+        let _ = events.blocking_send(Event::Ended(ended.into()));
+    });
+    received
+}
+
+async fn go(
+    visit: Visit,
+    lines: mpsc::Receiver<String>,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), Failure> {
+    let stream = connect(&visit.host, visit.port, visit.timeout).await?;
+    let _ = events.send(Event::Connected).await;
+    let events = events.clone();
+    let screen = Screen::of(move |line| {
+        events
+            .blocking_send(Event::Line(line.to_owned()))
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+    });
+    let front = FrontEnd {
+        lines,
+        screen,
+        interactive: true,
+    };
+    talk(stream, visit, front).await
+}
