@@ -11,6 +11,7 @@
 //! | [`reconcile`] | captures of several places | one capture, with what became of each packet |
 //! | [`analysis`] | packets | flows: one connection each, with its events and its fate |
 //! | [`pattern`] | pattern text and a flow | a match or a mismatch that explains itself |
+//! | [`link`] | packets at a link between networks | what becomes of each, by settings and a seed |
 //! | [`spec`] | a matrix file | a typed specification, every error with its place |
 //! | [`matrix`] | a specification | the cells of its matrix |
 //! | [`plan`] | a cell | hosts, addresses, nodes, steps and checks, all names resolved |
@@ -28,6 +29,7 @@ pub mod analysis;
 pub mod backend;
 pub mod cli;
 pub mod judge;
+pub mod link;
 pub mod matrix;
 pub mod pattern;
 pub mod pcapng;

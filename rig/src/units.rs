@@ -1,6 +1,8 @@
 //! Quantities and names that every stage shares.
 
 use std::fmt;
+use std::num::NonZero;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,53 @@ pub enum UnitError {
     /// No unit, or one that is not known.
     #[error("`{0}` is not a duration: write a number with its unit, such as 200ms, 2s or 1m")]
     Duration(String),
+    /// Not columns and rows, or too many of them.
+    #[error("`{0}` is not the size of a terminal: write columns and rows, such as 80x24, at most {cols}x{rows}", cols = TerminalSize::MAX_COLUMNS, rows = TerminalSize::MAX_ROWS)]
+    TerminalSize(String),
+}
+
+/// The size of a terminal, in cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Cells of a row.
+    pub columns: NonZero<u16>,
+    /// Rows.
+    pub rows: NonZero<u16>,
+}
+
+impl TerminalSize {
+    /// What a terminal has that is given no size.
+    pub const USUAL: Self = Self {
+        columns: NonZero::new(80).unwrap(),
+        rows: NonZero::new(24).unwrap(),
+    };
+    /// The most columns.
+    pub const MAX_COLUMNS: u16 = 500;
+    /// The most rows.
+    pub const MAX_ROWS: u16 = 200;
+}
+
+impl FromStr for TerminalSize {
+    type Err = UnitError;
+
+    /// Reads `80x24`: columns and rows.
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let read =
+            |text: &str, max: u16| text.parse().ok().filter(|n: &NonZero<u16>| n.get() <= max);
+        let size = text.split_once('x').and_then(|(columns, rows)| {
+            Some(Self {
+                columns: read(columns, Self::MAX_COLUMNS)?,
+                rows: read(rows, Self::MAX_ROWS)?,
+            })
+        });
+        size.ok_or_else(|| UnitError::TerminalSize(text.to_owned()))
+    }
+}
+
+impl fmt::Display for TerminalSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.columns, self.rows)
+    }
 }
 
 /// Reads a duration that carries its unit: `ns`, `us`, `ms`, `s`, `m` or `h`.
@@ -219,6 +268,10 @@ name_type! {
     /// A moment at which socket tables are read.
     MarkName
 }
+name_type! {
+    /// A picture of a display.
+    ScreenName
+}
 
 /// A signal by its POSIX name without `SIG`, and its number on Linux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -269,6 +322,10 @@ impl Signal {
     pub const KILL: Self = Self(libc::SIGKILL);
     /// `SIGTERM`.
     pub const TERM: Self = Self(libc::SIGTERM);
+    /// `SIGSTOP`.
+    pub const STOP: Self = Self(libc::SIGSTOP);
+    /// `SIGCONT`.
+    pub const CONT: Self = Self(libc::SIGCONT);
 
     /// Reads `KILL` or `SIGKILL`, in any case.
     pub fn new(text: &str) -> Result<Self, SignalError> {

@@ -354,6 +354,8 @@ async fn chat_image(client: &bollard::Docker) -> String {
             cargo: Some(rig::spec::CargoBuild {
                 package: Located::new("chat".to_owned(), place),
                 profile: None,
+                features: Vec::new(),
+                link: rig::spec::Linking::Static,
             }),
             base: None,
         })),

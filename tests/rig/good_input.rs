@@ -8,9 +8,10 @@
 
 use std::path::Path;
 
+use rig::link::Route;
 use rig::matrix::{expand, select};
 use rig::plan::{Plan, Subnet, networks_needed, plan};
-use rig::spec::{Spec, load};
+use rig::spec::{Spec, load, parse};
 
 fn example() -> Spec {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/rig/good/chat-endings.yaml");
@@ -21,7 +22,7 @@ fn planned(spec: &Spec, cell: &str) -> Plan {
     let matrix = expand(spec).unwrap();
     let cell = matrix.cells.iter().find(|c| c.name == cell).unwrap();
     let subnets = [1, 2, 3].map(|third| Subnet::containing([10, 9, third, 0].into()));
-    plan(spec, cell, &subnets[..networks_needed(spec, cell)]).unwrap()
+    plan(spec, cell, &subnets[..networks_needed(spec, cell).count]).unwrap()
 }
 
 /// A plan without what only patterns and places would add.
@@ -35,7 +36,12 @@ fn shown(plan: &Plan) -> String {
         let interfaces = host.interfaces.iter();
         let interfaces = interfaces.map(|i| format!("{}={}", i.network, i.address));
         let interfaces: Vec<String> = interfaces.collect();
-        let (name, sysctls) = (&host.name, &host.sysctls);
+        let name = &host.name;
+        let sysctls = host
+            .sysctls
+            .iter()
+            .map(|(key, setting)| (key, &setting.value));
+        let sysctls: std::collections::BTreeMap<_, _> = sysctls.collect();
         writeln!(text, "host {name} {} {sysctls:?}", interfaces.join(" ")).unwrap();
     }
     for node in &plan.nodes {
@@ -93,6 +99,63 @@ fn plan_of_a_cell_on_three_hosts() {
 }
 
 #[test]
+fn hosts_and_links_get_routes_and_those_that_are_not_needed_are_left_out() {
+    let text = include_str!("good/two-links.yaml");
+    let spec = parse("two-links.yaml", Path::new(""), text.to_owned());
+    let spec = spec.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let plan = planned(&spec, "placement=far");
+    let names: Vec<&str> = plan.hosts.iter().map(|host| host.name.as_str()).collect();
+    assert_eq!(names, ["hub", "left", "uplink", "trunk"]);
+    // By third number of the address: lan is 1, mid is 2, wan is 3.
+    let shown = |routes: &[Route]| -> Vec<String> {
+        let shown = routes.iter().map(|route| match route.via {
+            Some(via) => format!("{} via {via}", route.network),
+            None => route.network.to_string(),
+        });
+        shown.collect()
+    };
+    let left = &plan.routes[&plan.nodes[1].host];
+    assert_eq!(
+        shown(left),
+        ["10.9.2.0/24 via 10.9.1.210", "10.9.3.0/24 via 10.9.1.210"]
+    );
+    let uplink = &plan.links[0].order;
+    assert_eq!(shown(&uplink.routes[0]), ["10.9.1.0/24"]);
+    assert_eq!(
+        shown(&uplink.routes[1]),
+        ["10.9.2.0/24", "10.9.3.0/24 via 10.9.2.211"]
+    );
+    assert_eq!(plan.nodes[1].names["server"].to_string(), "10.9.3.10");
+    assert_eq!(uplink.settings[0].delay.as_millis(), 30);
+    assert_eq!(uplink.settings[1].delay.as_millis(), 5);
+    let checks: Vec<&str> = plan.checks.iter().map(|c| c.text.as_str()).collect();
+    assert_eq!(
+        checks,
+        [
+            "lost on uplink: SYN from alice",
+            "lost on uplink: RST to left"
+        ]
+    );
+    let steps: Vec<&str> = plan.steps.iter().map(|step| step.text.as_str()).collect();
+    assert_eq!(
+        steps,
+        [
+            "start server, alice",
+            "cut uplink from lan",
+            "mend uplink from lan",
+            "link trunk set loss 0.1%, rate 10000000bit",
+            "partition alice | hub",
+            "heal the partition",
+            "lose RST to left on uplink",
+        ]
+    );
+
+    let near = planned(&spec, "placement=near");
+    assert!(near.links.is_empty() && near.routes.is_empty() && near.checks.is_empty());
+    assert_eq!(near.steps.len(), 1);
+}
+
+#[test]
 fn an_absent_node_takes_its_steps_and_checks_along() {
     let name = "server=ours,client=terminal,placement=cross-host,ending=kill-server";
     let plan = planned(&example(), name);
@@ -138,7 +201,7 @@ fn a_matrix_without_axes_is_one_cell_of_its_name() {
         implementations: { p: { image: i, run: [p] } }\n\
         networks: { lan: }\nhosts: { h: [lan] }\nnodes: { n: { on: h, is: p } }\n\
         steps: [{ start: n }]\n";
-    let spec = rig::spec::parse("x.yaml", Path::new(""), text.to_owned()).unwrap();
+    let spec = parse("x.yaml", Path::new(""), text.to_owned()).unwrap();
     let matrix = rig::plan::validate(&spec).unwrap();
     assert_eq!(matrix.cells.len(), 1);
     assert_eq!(matrix.cells[0].name, "alone");
@@ -156,7 +219,7 @@ fn one_two_and_three_clients_need_a_when_on_the_nodes_alone() {
         steps: [{ start: [server, a] }, { start: [b, c] }, { leave: c }, { leave: a }]\n\
         checks:\n  - { flow: a -> server, count: \"${clients}\" }\n  \
         - { flow: b -> server }\n  - { exit: c, code: 0 }\n";
-    let spec = rig::spec::parse("x.yaml", Path::new(""), text.to_owned()).unwrap();
+    let spec = parse("x.yaml", Path::new(""), text.to_owned()).unwrap();
     let shapes: Vec<_> = rig::plan::validate(&spec)
         .unwrap()
         .cells
@@ -191,7 +254,7 @@ fn include_brings_back_what_exclude_took_out_in_its_place() {
         "exclude:\n  - { ending: [leave, kill], reason: all }\n\
          include:\n  - { ending: leave }\nnodes:",
     );
-    let spec = rig::spec::parse("x.yaml", Path::new(""), text).unwrap();
+    let spec = parse("x.yaml", Path::new(""), text).unwrap();
     let matrix = expand(&spec).unwrap();
     let names: Vec<&str> = matrix.cells.iter().map(|cell| cell.name.as_str()).collect();
     assert_eq!(names, ["client=netcat,ending=leave"]);

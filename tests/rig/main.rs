@@ -26,4 +26,5 @@ mod reading;
 mod runs;
 mod seeds;
 mod trouble;
+mod windows;
 mod wireshark;

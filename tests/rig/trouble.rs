@@ -56,7 +56,7 @@ fn assert_told(name: &str, output: &Output, out: &Path) {
     let out = out.to_str().unwrap();
     for (pattern, name) in [
         // Making an image depends on what other tests have made before.
-        (r"(?m)^image (agent|chat): .*\n", ""),
+        (r"(?m)^image (agent|chat|display|peers|windows): .*\n", ""),
         (out, "[out]"),
         (r"(?m)^run [0-9a-z]+ of ", "run [id] of "),
         (r"(rig/[a-z-]+):[0-9a-f]{16}", "$1:[digest]"),
@@ -72,6 +72,8 @@ fn assert_told(name: &str, output: &Output, out: &Path) {
         (r" +\d+(\.\d+)?(ns|us|ms|s) \n", " [time]\n"),
         (r"198\.1[89]\.\d+\.(\d+):\d{5}\b", "[net].$1:[port]"),
         (r"198\.1[89]\.\d+\.", "[net]."),
+        // A timer that happens to run.
+        (r" timer [a-z-]+ \d+ms", ""),
         (r"(could not be pulled|pull [^ ]+:1): .*", "$1: [why]"),
         (r"frames? \d+(, \d+)*", "frame [number]"),
         // Each row of a ladder: time and frame number.

@@ -17,6 +17,7 @@ use nix::sys::socket::{getsockopt, sockopt::SocketError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::interfaces::{Interface, MAX_INTERFACES};
+use super::outage::Outages;
 use super::protocol::InterfaceProof;
 use super::ring::{Frame, Ring, SNAPLEN_BYTES};
 use super::sentinel::{Sentinels, Stage};
@@ -45,6 +46,7 @@ type Seen = (usize, Stage);
 #[derive(Debug)]
 pub(super) struct Capture {
     interfaces: Vec<Interface>,
+    outages: Outages,
     sentinels: Sentinels,
     /// What sentinels are sent through: a socket's own packets do not come back to its ring, but
     /// those of another do.
@@ -60,9 +62,13 @@ impl Capture {
     pub(super) async fn open(path: &Path, interfaces: Vec<Interface>) -> io::Result<Self> {
         let sentinels = Sentinels::new();
         let (report, seen) = mpsc::channel(2 * MAX_INTERFACES);
-        let recorder = Recorder::new(path, &interfaces, sentinels, report)?.start()?;
+        let outages = Outages::of(interfaces.len());
+        let mut recorder = Recorder::new(path, &interfaces, sentinels, report)?;
+        recorder.outages = outages.clone();
+        let recorder = recorder.start()?;
         let mut capture = Self {
             interfaces,
+            outages,
             sentinels,
             sender: sys::packet_socket()?,
             seen,
@@ -84,6 +90,11 @@ impl Capture {
     /// The interfaces that are recorded.
     pub(super) fn interfaces(&self) -> &[Interface] {
         &self.interfaces
+    }
+
+    /// When which of them has been cut off.
+    pub(super) fn outages(&self) -> &Outages {
+        &self.outages
     }
 
     /// Proves that the capture is complete up to now, and closes its file.
@@ -172,6 +183,7 @@ struct Recorder {
     failed: Option<io::Error>,
     sentinels: Sentinels,
     report: mpsc::Sender<Seen>,
+    outages: Outages,
 }
 
 impl Recorder {
@@ -211,6 +223,7 @@ impl Recorder {
             failed: None,
             sentinels,
             report,
+            outages: Outages::default(),
         })
     }
 
@@ -274,9 +287,15 @@ impl Recorder {
             failed,
             sentinels,
             report,
+            outages,
         } = self;
         let mut unwritten = 0;
+        let outages = outages.look();
         let damaged = rings[place].read_ready(|frame| {
+            // It reached the interface of a machine that is not there.
+            if !frame.outgoing && outages.cover(place, frame.at) {
+                return;
+            }
             let stage = sentinels.recognise(frame.data);
             *written_bytes += frame.data.len() as u64;
             if failed.is_some() || *written_bytes > MAX_CAPTURE_BYTES {

@@ -8,24 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use super::capture::Capture;
+use super::filters::Filter;
+use super::forward::Forwarder;
+use super::interfaces::Interface;
 use super::owners::OwnerWatch;
 use super::processes::Processes;
-use super::protocol::{AgentError, AgentErrorKind, Request, Response};
-use super::sys::ProcessHandle;
-use super::waiting::{ABSENT_FOR, Goal, wait_for};
-use super::{interfaces, sockets};
-use crate::units::{NodeName, Signal, Timestamp};
-
-/// Time between two looks for a process that is to be signalled: the kernel tells nobody when a
-/// process becomes another program.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-
-/// The longest that containers that are being started hold up the answer to a signal; less than
-/// the controller waits for it.
-const MAX_START: Duration = Duration::from_secs(5);
+use super::protocol::{AgentError, AgentErrorKind, LinkChange, Request, Response, picture_path};
+use super::waiting::{Goal, wait_for};
+use super::{display, interfaces, outage, route, routes, signals, sockets};
+use crate::link::{LinkOrder, Route};
+use crate::units::Timestamp;
 
 /// The longest that a host outlives a controller that did not ask to keep it.
 const MAX_LINGER: Duration = Duration::from_mins(1);
@@ -44,8 +38,17 @@ pub(super) struct Host {
 #[derive(Debug)]
 enum Recording {
     NotYet,
-    Now(Box<(Capture, OwnerWatch)>),
+    Now(Box<Running>),
     Over,
+}
+
+/// What runs while the capture does.
+#[derive(Debug)]
+struct Running {
+    capture: Capture,
+    owners: OwnerWatch,
+    /// On the host of a link.
+    forwarder: Option<Forwarder>,
 }
 
 impl Host {
@@ -77,10 +80,14 @@ impl Host {
                 host,
                 networks,
                 linger,
+                stealth,
+                routes,
+                link,
             } => {
                 // A second opening is refused below, and the first one's word stands.
                 self.linger.set(linger.min(MAX_LINGER)).ok();
-                self.open(&host, &networks).await
+                let link = link.map(|link| *link);
+                self.open(&host, &networks, stealth, &routes, link).await
             }
             Request::AwaitListening { node, port, within } => {
                 let at = wait_for(&self.processes, &node, Goal::Listening(port), within).await?;
@@ -90,8 +97,31 @@ impl Host {
                 let at = wait_for(&self.processes, &node, Goal::Connected(port), within).await?;
                 Ok(Response::Connected { at })
             }
-            Request::Signal { node, signal } => self.signal(&node, signal).await,
+            Request::AwaitBound { node, port, within } => {
+                let at = wait_for(&self.processes, &node, Goal::Bound(port), within).await?;
+                Ok(Response::Bound { at })
+            }
+            Request::Signal { node, signal } => {
+                signals::signal(&self.processes, &node, signal).await
+            }
+            Request::KillUnread { node, within } => {
+                signals::kill_unread(&self.processes, &node, within).await
+            }
+            Request::Crash => self.crash().await,
+            Request::Boot => self.boot().await,
+            Request::Unplug { addresses } => self.unplug(&addresses).await,
+            Request::Plug { addresses } => self.plug(&addresses).await,
+            Request::Pin {
+                from,
+                neighbour,
+                mac,
+            } => self.pin(from, neighbour, mac).await,
+            Request::Display { node, number, act } => {
+                let picture = self.capture_path.with_file_name(picture_path(number));
+                display::act(self.processes.clone(), node, number, act, picture).await
+            }
             Request::Sockets => self.sockets(),
+            Request::Link { change } => self.change_link(change).await,
             Request::Keep => {
                 self.kept.store(true, Ordering::Relaxed);
                 Ok(Response::Kept)
@@ -104,6 +134,9 @@ impl Host {
         &self,
         host: &str,
         networks: &[(IpAddr, String)],
+        stealth: bool,
+        routes: &[Route],
+        link: Option<LinkOrder>,
     ) -> Result<Response, AgentError> {
         let mut recording = self.recording.lock().await;
         if !matches!(*recording, Recording::NotYet) {
@@ -111,14 +144,28 @@ impl Host {
         }
         let interfaces = interfaces::prepare(host, networks)
             .map_err(|error| system("prepare the interfaces of", host, &error))?;
+        if stealth {
+            outage::filter_all(&interfaces, Filter::Stealth)
+                .map_err(|error| system("make a stealth host of", host, &error))?;
+        }
+        // Where a link joins networks the engine gives every host a way out, those without routes too.
+        routes::set(routes).map_err(|error| system("set the routes of", host, &error))?;
         let capture = Capture::open(&self.capture_path, interfaces)
             .await
             .map_err(|error| system("open the capture of", host, &error))?;
         let owners = OwnerWatch::start(self.processes.clone())
             .map_err(|error| system("watch connections of", host, &error))?;
+        let forwarder = link.map(|link| Forwarder::start(link, capture.interfaces()));
+        let forwarder = forwarder
+            .transpose()
+            .map_err(|error| system("forward between the networks of", host, &error))?;
         let interfaces = capture.interfaces().iter().map(|i| i.public.clone());
         let interfaces = interfaces.collect();
-        *recording = Recording::Now(Box::new((capture, owners)));
+        *recording = Recording::Now(Box::new(Running {
+            capture,
+            owners,
+            forwarder,
+        }));
         Ok(Response::Opened { interfaces })
     }
 
@@ -130,70 +177,140 @@ impl Host {
                 Err(protocol("the capture was not opened"))
             }
             Recording::Over => Err(protocol("the capture was closed before")),
-            Recording::Now(both) => {
-                let (capture, owners) = *both;
+            Recording::Now(running) => {
+                let Running {
+                    capture,
+                    owners,
+                    forwarder,
+                } = *running;
                 let interfaces = capture.close().await;
                 let owners = owners.finish().await;
                 let interfaces =
                     interfaces.map_err(|error| system("close", "the capture", &error))?;
                 let owners =
                     owners.map_err(|error| system("name", "the owners of connections", &error))?;
-                Ok(Response::Closed { interfaces, owners })
+                // After the capture, so that what is captured is accounted for.
+                let link = match forwarder {
+                    Some(forwarder) => Some(Box::new(
+                        forwarder
+                            .finish()
+                            .await
+                            .map_err(|error| system("end", "the link", &error))?,
+                    )),
+                    None => None,
+                };
+                Ok(Response::Closed {
+                    interfaces,
+                    owners,
+                    link,
+                })
             }
         }
+    }
+
+    async fn change_link(&self, change: LinkChange) -> Result<Response, AgentError> {
+        let recording = self.recording.lock().await;
+        let Recording::Now(running) = &*recording else {
+            return Err(protocol("the host does not run"));
+        };
+        let Some(forwarder) = &running.forwarder else {
+            return Err(protocol("the host is not that of a link"));
+        };
+        let at = forwarder.change(change).await;
+        let at = at.map_err(|error| system("change", "the link", &error))?;
+        Ok(Response::Changed { at })
     }
 
     fn sockets(&self) -> Result<Response, AgentError> {
         let at = Timestamp::now();
         let sockets = sockets::table(&self.processes.look())
             .map_err(|error| system("read", "the socket tables", &error))?;
-        Ok(Response::Sockets { at, sockets })
+        let until = Timestamp::now();
+        Ok(Response::Sockets { at, until, sockets })
     }
 
-    /// Signals the main process of a node. The process is taken hold of before it is looked at a
-    /// second time, so that the signal cannot reach another one that came to have its id.
-    async fn signal(&self, node: &NodeName, signal: Signal) -> Result<Response, AgentError> {
-        let gone = || AgentError {
-            kind: AgentErrorKind::NoProcess,
-            message: format!("send {signal} to {node}: its program has ended"),
-        };
-        let failed = |error: io::Error| {
-            if error.raw_os_error() == Some(libc::ESRCH) {
-                return gone();
-            }
-            system(&format!("send {signal} to"), node.as_str(), &error)
-        };
-        let pid = self.main_process(node).await.ok_or_else(gone)?;
-        let process = ProcessHandle::open(pid).map_err(failed)?;
-        if self.processes.look().main_process(node) != Some(pid) {
-            return Err(gone());
-        }
-        let at = Timestamp::now();
-        process.send(signal).map_err(failed)?;
-        Ok(Response::Signalled { at, pid })
+    async fn crash(&self) -> Result<Response, AgentError> {
+        let failed = |error| system("crash", "the host", &error);
+        let recording = self.recording.lock().await;
+        let capture = recorded(&recording)?;
+        let every: Vec<_> = capture.interfaces().iter().enumerate().collect();
+        let at = capture.outages().begin(&every).map_err(failed)?;
+        outage::lose_memory(&self.processes).await.map_err(failed)?;
+        Ok(cut(at, &every))
     }
 
-    /// The main process of a node. Where there is none, its first process may still be becoming the
-    /// program: it has ended only when no container has been starting for a while.
-    async fn main_process(&self, node: &NodeName) -> Option<i32> {
-        let asked = Instant::now();
-        let mut starting_at = asked;
-        loop {
-            let starting = {
-                let now = self.processes.look();
-                if let Some(pid) = now.main_process(node) {
-                    return Some(pid);
-                }
-                now.is_starting()
-            };
-            if starting {
-                starting_at = Instant::now();
-            }
-            if starting_at.elapsed() >= ABSENT_FOR || asked.elapsed() >= MAX_START {
-                return None;
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+    async fn boot(&self) -> Result<Response, AgentError> {
+        let recording = self.recording.lock().await;
+        let capture = recorded(&recording)?;
+        let every: Vec<_> = capture.interfaces().iter().enumerate().collect();
+        let at = capture.outages().end(&every);
+        let at = at.map_err(|error| system("boot", "the host", &error))?;
+        Ok(Response::Mended { at })
+    }
+
+    async fn unplug(&self, addresses: &[IpAddr]) -> Result<Response, AgentError> {
+        let recording = self.recording.lock().await;
+        let capture = recorded(&recording)?;
+        let found = with_addresses(capture.interfaces(), addresses)?;
+        let at = capture.outages().begin(&found);
+        let at = at.map_err(|error| system("unplug", "the host", &error))?;
+        Ok(cut(at, &found))
+    }
+
+    async fn plug(&self, addresses: &[IpAddr]) -> Result<Response, AgentError> {
+        let recording = self.recording.lock().await;
+        let capture = recorded(&recording)?;
+        let found = with_addresses(capture.interfaces(), addresses)?;
+        let at = capture.outages().end(&found);
+        let at = at.map_err(|error| system("plug in", "the host", &error))?;
+        Ok(Response::Mended { at })
+    }
+
+    async fn pin(
+        &self,
+        from: IpAddr,
+        neighbour: IpAddr,
+        mac: [u8; 6],
+    ) -> Result<Response, AgentError> {
+        let recording = self.recording.lock().await;
+        let capture = recorded(&recording)?;
+        for (_, interface) in with_addresses(capture.interfaces(), &[from])? {
+            route::pin_neighbour(interface.index, neighbour, mac).map_err(|error| {
+                system("keep the link address of", &neighbour.to_string(), &error)
+            })?;
         }
+        Ok(Response::Pinned)
+    }
+}
+
+/// The capture, while it records.
+fn recorded(recording: &Recording) -> Result<&Capture, AgentError> {
+    match recording {
+        Recording::Now(running) => Ok(&running.capture),
+        Recording::NotYet => Err(protocol("the capture was not opened")),
+        Recording::Over => Err(protocol("the capture was closed before")),
+    }
+}
+
+/// The interfaces that have these addresses, with their places in the list.
+fn with_addresses<'a>(
+    interfaces: &'a [Interface],
+    addresses: &[IpAddr],
+) -> Result<Vec<(usize, &'a Interface)>, AgentError> {
+    let find = |address| {
+        let mut all = interfaces.iter().enumerate();
+        all.find(|(_, interface)| interface.public.addresses.contains(address))
+            .ok_or_else(|| protocol(&format!("no interface has the address {address}")))
+    };
+    addresses.iter().map(find).collect()
+}
+
+/// The answer that tells which interfaces are cut off, the loopback interface left out.
+fn cut(at: Timestamp, interfaces: &[(usize, &Interface)]) -> Response {
+    let wired = interfaces.iter().filter(|(_, one)| !one.is_loopback());
+    Response::Cut {
+        at,
+        interfaces: wired.map(|(_, one)| one.public.clone()).collect(),
     }
 }
 
@@ -208,34 +325,5 @@ fn system(operation: &str, object: &str, cause: &io::Error) -> AgentError {
     AgentError {
         kind: AgentErrorKind::System,
         message: format!("{operation} {object}: {cause}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use super::*;
-    use crate::agent::protocol::NODE_VARIABLE;
-
-    #[tokio::test]
-    async fn a_program_that_appears_after_the_request_is_signalled() {
-        let host = Host::new(PathBuf::new());
-        let node = NodeName::new("late-to-be-signalled").unwrap();
-        // The first look comes before the program, the second one after it.
-        let (reply, mut child) = tokio::join!(host.signal(&node, Signal::TERM), async {
-            let mut command = Command::new("sleep");
-            command.arg("60").env(NODE_VARIABLE, node.as_str());
-            command.spawn().unwrap()
-        });
-        let pid = i32::try_from(child.id()).unwrap();
-        // Only a refused signal leaves it running.
-        if reply.is_err() {
-            child.kill().unwrap();
-        }
-        child.wait().unwrap();
-        assert!(matches!(reply, Ok(Response::Signalled { pid: told, .. }) if told == pid));
-        let refused = host.signal(&node, Signal::TERM).await.unwrap_err();
-        assert_eq!(refused.kind, AgentErrorKind::NoProcess);
     }
 }

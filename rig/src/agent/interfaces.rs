@@ -11,7 +11,7 @@ use nix::net::if_::InterfaceFlags;
 use super::protocol::HostInterface;
 use super::sys;
 
-/// The most interfaces that a host may have: each takes a ring of 4 MiB.
+/// The most interfaces that a host may have: each takes a ring of 8 MiB.
 pub(super) const MAX_INTERFACES: usize = 64;
 
 /// An interface with what the kernel calls it by.
@@ -21,6 +21,14 @@ pub(super) struct Interface {
     pub(super) index: i32,
     /// What the controller is told of it.
     pub(super) public: HostInterface,
+}
+
+impl Interface {
+    /// Whether nothing beyond the host is on it.
+    pub(super) fn is_loopback(&self) -> bool {
+        let mut addresses = self.public.addresses.iter();
+        addresses.any(IpAddr::is_loopback)
+    }
 }
 
 /// Prepares every interface on which packets can cross: brings the loopback interface up, switches

@@ -1,4 +1,5 @@
-//! What runs inside a host: capture, socket tables, signals.
+//! What runs inside a host: capture, socket tables, signals, faults, the forwarding of links, hands at
+//! displays.
 //!
 //! `rig agent` is the first process of a host's container. It owns the network namespace, so that
 //! the first SYN is never missed and a killed program's FIN or RST is still seen. The controller
@@ -15,12 +16,23 @@ mod host;
 
 mod interfaces;
 
+mod bpf;
+mod filters;
+mod route;
+
 mod capture;
+mod netlink;
+mod outage;
 mod ring;
 mod sentinel;
 
+mod display;
+mod forward;
+mod routes;
+
 mod owners;
 mod processes;
+mod signals;
 mod sockets;
 mod waiting;
 

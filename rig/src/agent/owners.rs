@@ -18,6 +18,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::sys::time::TimeSpec;
 use tokio::sync::oneshot;
 
+use super::bpf::{Instruction, OFFSET_OF_FRAGMENT, assemble, place, tcp};
 use super::processes::Processes;
 use super::protocol::ConnectionOwner;
 use super::{sockets, sys};
@@ -244,33 +245,19 @@ fn parse_syn(frame: &[u8]) -> Option<Syn> {
     })
 }
 
-/// An instruction of the filter, with the places of other instructions to go on at.
-#[derive(Debug, Clone, Copy)]
-enum Instruction {
-    Do(u32, u32),
-    If(u32, u32, usize, usize),
-}
-
 /// The classic BPF program (Documentation/networking/filter.rst) that accepts TCP segments with SYN
 /// and without ACK that this host sends, over IPv4 and over IPv6 without extension headers.
 fn syn_filter() -> Vec<libc::sock_filter> {
     use Instruction::{Do, If};
     use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JEQ, BPF_JMP};
     use libc::{BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET};
-    // Places in a frame, in bytes.
-    const ETHERTYPE: u32 = 12;
-    const IP: u32 = 14;
-    const IPV4_FRAGMENT: u32 = IP + 6;
-    const IPV4_PROTOCOL: u32 = IP + 9;
-    const IPV6_NEXT_HEADER: u32 = IP + 6;
-    const IPV6_HEADER_BYTES: u32 = 40;
-    const TCP_FLAGS: u32 = 13;
+    use place::{ETHERTYPE, IP, IPV4_FRAGMENT, IPV4_PROTOCOL, IPV6_NEXT_HEADER};
+    const IPV6_HEADER_BYTES: u32 = place::IPV6_PAYLOAD - IP;
     // Values.
     const OUTGOING: u32 = libc::PACKET_OUTGOING as u32;
     const IPV4: u32 = libc::ETH_P_IP.cast_unsigned();
     const IPV6: u32 = libc::ETH_P_IPV6.cast_unsigned();
     const TCP: u32 = libc::IPPROTO_TCP.cast_unsigned();
-    const OFFSET_OF_FRAGMENT: u32 = 0x1fff;
     const SYN: u32 = 0x02;
     const SYN_AND_ACK: u32 = 0x12;
     // Places in the program.
@@ -298,26 +285,13 @@ fn syn_filter() -> Vec<libc::sock_filter> {
         Do(BPF_LD | BPF_B | BPF_ABS, IPV6_NEXT_HEADER),
         If(equal, TCP, 13, REJECT),
         Do(BPF_LDX | BPF_IMM, IPV6_HEADER_BYTES),
-        Do(BPF_LD | BPF_B | BPF_IND, IP + TCP_FLAGS),
+        Do(BPF_LD | BPF_B | BPF_IND, IP + tcp::FLAGS),
         Do(BPF_ALU | BPF_AND | BPF_K, SYN_AND_ACK),
         If(equal, SYN, ACCEPT, REJECT),
         Do(BPF_RET | BPF_K, 0),
         Do(BPF_RET | BPF_K, u32::MAX),
     ];
-    let relative = |place: usize, to: usize| u8::try_from(to - place - 1).unwrap_or(u8::MAX);
-    let encode = |(place, instruction): (usize, &Instruction)| match *instruction {
-        Do(code, k) => filter_instruction(code, k, 0, 0),
-        If(code, k, yes, no) => {
-            filter_instruction(code, k, relative(place, yes), relative(place, no))
-        }
-    };
-    program.iter().enumerate().map(encode).collect()
-}
-
-fn filter_instruction(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
-    // Every code of classic BPF fits 16 bits.
-    let code = u16::try_from(code).unwrap_or(u16::MAX);
-    libc::sock_filter { code, jt, jf, k }
+    assemble(&program)
 }
 
 #[cfg(test)]
@@ -325,37 +299,11 @@ mod tests {
     use etherparse::PacketBuilder;
 
     use super::*;
+    use crate::agent::bpf;
 
-    /// What the kernel would do with the filter, for the instructions that it uses.
+    /// What the kernel would do with the filter.
     fn accepts(outgoing: bool, frame: &[u8]) -> bool {
-        let program = syn_filter();
-        let (mut a, mut x, mut at) = (0u32, 0u32, 0);
-        let byte = |i: u32| frame.get(i as usize).map(|&b| u32::from(b));
-        loop {
-            let i = &program[at];
-            at += 1;
-            let read = match i.code {
-                0x30 if i.k == 0xffff_f004 => Some(if outgoing { 4 } else { 0 }),
-                0x30 => byte(i.k),
-                0x28 => byte(i.k).zip(byte(i.k + 1)).map(|(h, l)| h << 8 | l),
-                0x50 => byte(i.k + x),
-                0xb1 => byte(i.k).map(|b| (b & 0xf) * 4),
-                _ => Some(0),
-            };
-            let Some(read) = read else {
-                return false;
-            };
-            match i.code {
-                0x30 | 0x28 | 0x50 => a = read,
-                0xb1 => x = read,
-                0x01 => x = i.k,
-                0x54 => a &= i.k,
-                0x15 => at += usize::from(if a == i.k { i.jt } else { i.jf }),
-                0x45 => at += usize::from(if a & i.k != 0 { i.jt } else { i.jf }),
-                0x06 => return i.k != 0,
-                code => panic!("{code:#x}"),
-            }
-        }
+        bpf::run(&syn_filter(), if outgoing { 4 } else { 0 }, frame) != 0
     }
 
     fn frame(v6: bool, options: &[u8], flags: &str, payload: &[u8]) -> Vec<u8> {

@@ -33,8 +33,12 @@ struct Process {
     parent: i32,
     /// Name of the program, at most 15 bytes.
     command: String,
+    /// A signal has stopped it.
+    stopped: bool,
     /// What its own environment says.
     node: Option<NodeName>,
+    /// It has an environment that can be read.
+    has_environment: bool,
 }
 
 /// The processes of the host, and which node each was seen to belong to. Clones share what they
@@ -88,16 +92,20 @@ impl Processes {
                 (None, None) => {}
             }
         }
-        Snapshot { of: self, live }
+        Snapshot {
+            processes: self,
+            live,
+        }
     }
 
     fn read(&self, pid: i32) -> Option<Process> {
         let folder = self.proc.join(pid.to_string());
         let stat = fs::read(folder.join("stat")).ok()?;
         let mut process = parse_stat(pid, &String::from_utf8_lossy(&stat))?;
-        process.node = read_environment(&folder)
-            .ok()
-            .and_then(|environment| node_in(&environment));
+        if let Ok(environment) = read_environment(&folder) {
+            process.has_environment = !environment.is_empty();
+            process.node = node_in(&environment);
+        }
         Some(process)
     }
 
@@ -115,7 +123,7 @@ impl Processes {
 /// The processes of one moment.
 #[derive(Debug)]
 pub(super) struct Snapshot<'processes> {
-    of: &'processes Processes,
+    processes: &'processes Processes,
     live: HashMap<i32, Process>,
 }
 
@@ -139,12 +147,31 @@ impl Snapshot<'_> {
             .any(|process| process.node.as_ref() == Some(node))
     }
 
+    /// Every process of `node`.
+    pub(super) fn of(&self, node: &NodeName) -> Vec<i32> {
+        let pids = self.live.keys().copied();
+        pids.filter(|&pid| self.node_of(pid) == Some(node))
+            .collect()
+    }
+
+    /// Whether a process has been stopped by a signal; one that has ended has not.
+    pub(super) fn is_stopped(&self, pid: i32) -> bool {
+        self.live.get(&pid).is_some_and(|process| process.stopped)
+    }
+
+    /// Whether nothing runs but the agent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
     /// Whether a container is being started: its first process has not yet become the program, so
-    /// that nothing tells whose it will be.
+    /// that nothing tells whose it will be. While the kernel loads a program (execve(2)), the process
+    /// has the program's name already and no environment yet; on a slow file system this takes long.
     pub(super) fn is_starting(&self) -> bool {
+        let is_loading = |p: &Process| p.parent == 0 && !p.has_environment;
         self.live
             .values()
-            .any(|p| p.node.is_none() && p.command.starts_with("runc:["))
+            .any(|p| p.node.is_none() && (p.command.starts_with("runc:[") || is_loading(p)))
     }
 
     /// The main process of `node`: the first process of its container, whose parent is outside the
@@ -175,7 +202,7 @@ impl Snapshot<'_> {
             let Some(node) = self.node_of(pid) else {
                 continue;
             };
-            for inode in self.of.sockets_of(pid) {
+            for inode in self.processes.sockets_of(pid) {
                 owners.entry(inode).or_insert_with(|| node.clone());
             }
         }
@@ -216,7 +243,9 @@ fn parse_stat(pid: i32, stat: &str) -> Option<Process> {
         life: Life { pid, started },
         parent,
         command: command.to_owned(),
+        stopped: state == "T",
         node: None,
+        has_environment: false,
     })
 }
 
@@ -309,12 +338,25 @@ mod tests {
 
     #[test]
     fn a_container_that_is_being_started_is_seen() {
-        let proc = fake(&[(7, 0, 50, "S", "", &[])]);
+        let proc = fake(&[(7, 0, 50, "S", "PATH=/bin\0", &[])]);
         let processes = Processes::at(proc.path(), 1);
         assert!(!processes.look().is_starting());
         let stat = format!("7 (runc:[2:INIT]) S 0 {}50 0\n", "0 ".repeat(17));
         fs::write(proc.path().join("7/stat"), stat).unwrap();
         assert!(processes.look().is_starting());
+    }
+
+    #[test]
+    fn a_program_that_is_being_loaded_is_seen() {
+        let proc = fake(&[(7, 0, 50, "R", "", &[]), (8, 7, 50, "R", "", &[])]);
+        let processes = Processes::at(proc.path(), 1);
+        assert!(processes.look().is_starting());
+        fs::write(proc.path().join("7/environ"), "RIG_NODE=alice\0").unwrap();
+        assert!(!processes.look().is_starting());
+        assert!(processes.look().has(&node("alice")));
+        // A program may write over its environment before anybody has looked.
+        let proc = fake(&[(9, 0, 51, "S", "idle", &[])]);
+        assert!(!Processes::at(proc.path(), 1).look().is_starting());
     }
 
     #[test]

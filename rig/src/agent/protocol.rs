@@ -1,11 +1,13 @@
 //! What controller and agent say to each other: one JSON object a line, each request answered by
 //! one reply with the same id, in any order.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::link::{LinkAccount, LinkOrder, Route, Rule, Settings};
+use crate::plan::Gesture;
 use crate::units::{NodeName, Signal, Timestamp};
 
 /// Environment variable that tells which node a process belongs to.
@@ -40,6 +42,16 @@ pub enum Request {
         /// How long the host outlives its controller.
         #[serde(default)]
         linger: Duration,
+        /// Networks that the host is not on, and the links that lead there. Routes that it has by
+        /// default are removed.
+        #[serde(default)]
+        routes: Vec<Route>,
+        /// It is the host of a link, and forwards.
+        #[serde(default)]
+        link: Option<Box<LinkOrder>>,
+        /// Answer nothing to packets for closed ports.
+        #[serde(default)]
+        stealth: bool,
     },
     /// Wait until a program of `node` listens on TCP `port`. Answered by [`Response::Listening`],
     /// or an error when the time is up, the node has no process left, or another node has the
@@ -62,6 +74,16 @@ pub enum Request {
         /// At most this long.
         within: Duration,
     },
+    /// Wait until a program of `node` has a UDP socket bound to `port`. Answered by
+    /// [`Response::Bound`].
+    AwaitBound {
+        /// The node whose socket it must be.
+        node: NodeName,
+        /// UDP port.
+        port: u16,
+        /// At most this long.
+        within: Duration,
+    },
     /// Send a signal to the main process of `node`. Answered by [`Response::Signalled`].
     Signal {
         /// The node.
@@ -69,14 +91,105 @@ pub enum Request {
         /// The signal.
         signal: Signal,
     },
+    /// Do something at a display, which runs in a container of its own inside the host. Answered by
+    /// [`Response::Displayed`].
+    Display {
+        /// The node whose windows it shows.
+        node: NodeName,
+        /// Its number.
+        number: u16,
+        /// What to do.
+        act: DisplayAct,
+    },
+    /// Stop every process of `node`, wait until one of its connections has data that nobody read,
+    /// and kill them. Answered by [`Response::KilledUnread`].
+    KillUnread {
+        /// The node.
+        node: NodeName,
+        /// How long the data may take to come.
+        within: Duration,
+    },
+    /// Cut the power: nothing leaves the host any more, nothing arrives, every program dies, and the
+    /// kernel forgets every connection. Answered by [`Response::Cut`].
+    Crash,
+    /// Power a crashed host on. Answered by [`Response::Mended`].
+    Boot,
+    /// Pull the cables of the interfaces with these addresses. Answered by [`Response::Cut`].
+    Unplug {
+        /// An address of each.
+        addresses: Vec<IpAddr>,
+    },
+    /// Put cables back. Answered by [`Response::Mended`].
+    Plug {
+        /// An address of each.
+        addresses: Vec<IpAddr>,
+    },
+    /// Keep the link address of a neighbour that will not answer when asked for it, as a router
+    /// before it would. Answered by [`Response::Pinned`].
+    Pin {
+        /// The host's own address on the network.
+        from: IpAddr,
+        /// The neighbour's address there.
+        neighbour: IpAddr,
+        /// Its link address.
+        mac: [u8; 6],
+    },
     /// Read the socket tables. Answered by [`Response::Sockets`].
     Sockets,
+    /// Change what the link of this host does. Answered by [`Response::Changed`].
+    Link {
+        /// To what.
+        change: LinkChange,
+    },
     /// Outlive the controller: the end of input is no longer the agent's end. Answered by
     /// [`Response::Kept`].
     Keep,
     /// Last request before the agent's end: prove by sentinels that the capture is complete up to
     /// now, flush and close it. Answered by [`Response::Closed`].
     Close,
+}
+
+/// What is done at a display.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DisplayAct {
+    /// Wait until it shows a window whose title contains this.
+    Await {
+        /// Part of the title.
+        title: String,
+        /// At most this long.
+        within: Duration,
+    },
+    /// What a person does at a window.
+    Gesture {
+        /// What.
+        gesture: Gesture,
+        /// Part of the window's title; without it, the only window or the one that has the focus.
+        window: Option<String>,
+    },
+    /// Write what it shows to [`picture_path`], as PNG.
+    Picture {
+        /// Also when it shows no window.
+        empty_too: bool,
+    },
+}
+
+/// Where the agent writes the picture of a display, in its own file system.
+#[must_use]
+pub fn picture_path(number: u16) -> String {
+    format!("/display-{number}.png")
+}
+
+/// What becomes otherwise at a link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkChange {
+    /// Its settings, by the side that packets come from.
+    Set(Box<[Settings; 2]>),
+    /// A rule is added.
+    Lose(Box<Rule>),
+    /// Nothing passes between addresses of different groups; everything without any.
+    Partition(Vec<Vec<Ipv4Addr>>),
 }
 
 /// A reply.
@@ -107,19 +220,58 @@ pub enum Response {
         /// When it was seen.
         at: Timestamp,
     },
-    /// The signal was sent.
+    /// The node has the port.
+    Bound {
+        /// When it was seen.
+        at: Timestamp,
+    },
+    /// The signal was sent; SIGKILL has ended the program, SIGSTOP has stopped it, and SIGCONT has
+    /// let it go on.
     Signalled {
         /// Immediately before it was sent.
         at: Timestamp,
         /// The process, by its id in the host.
         pid: i32,
     },
+    /// It was done.
+    Displayed {
+        /// When.
+        at: Timestamp,
+    },
+    /// The node was killed with unread data.
+    KilledUnread {
+        /// Immediately before it was killed.
+        at: Timestamp,
+        /// How many bytes its connections had received and it had not read.
+        unread_bytes: u64,
+    },
+    /// Nothing leaves these interfaces, and nothing arrives.
+    Cut {
+        /// From when on.
+        at: Timestamp,
+        /// The interfaces, the loopback interface left out.
+        interfaces: Vec<HostInterface>,
+    },
+    /// The host is on its networks again.
+    Mended {
+        /// From when on.
+        at: Timestamp,
+    },
+    /// The neighbour's link address is kept.
+    Pinned,
     /// The socket tables.
     Sockets {
-        /// When they were read.
+        /// Immediately before they were read.
         at: Timestamp,
+        /// Immediately after they were read.
+        until: Timestamp,
         /// One row a socket, listening ones first.
         sockets: Vec<SocketRow>,
+    },
+    /// The link does as it was told.
+    Changed {
+        /// Immediately before.
+        at: Timestamp,
     },
     /// The agent stays when its controller goes.
     Kept,
@@ -129,6 +281,9 @@ pub enum Response {
         interfaces: Vec<InterfaceProof>,
         /// Which node opened which connection, as seen at each outgoing SYN.
         owners: Vec<ConnectionOwner>,
+        /// What the link did, where the host is that of one.
+        #[serde(default)]
+        link: Option<Box<LinkAccount>>,
     },
 }
 
@@ -152,7 +307,9 @@ pub enum AgentErrorKind {
     NoProcess,
     /// Another node has the port.
     PortInUse,
-    /// The kernel refused something.
+    /// There is no window to do it at.
+    NoWindow,
+    /// The kernel, or the server of a display, refused something.
     System,
     /// The request made no sense at this moment.
     Protocol,
@@ -228,4 +385,45 @@ pub struct SocketRow {
     pub remote: SocketAddr,
     /// The node that has the socket open, where one does.
     pub node: Option<NodeName>,
+    /// The timer that runs for a TCP connection, where one does.
+    pub timer: Option<SocketTimer>,
+    /// How often in a row a TCP connection has sent something again, or asked, without an answer.
+    pub retransmits: u8,
+}
+
+/// A timer of a TCP connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketTimer {
+    /// What it is for.
+    pub kind: TimerKind,
+    /// When it goes off, in milliseconds from the reading of the table.
+    pub expires_ms: u32,
+}
+
+/// What a timer of a TCP connection is for (`sock_diag(7)`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimerKind {
+    /// To send again what is not acknowledged: a SYN, data or a FIN.
+    Retransmit,
+    /// To ask whether the peer is still there, or to end a connection without a program in
+    /// `FIN_WAIT_2`.
+    Keepalive,
+    /// To forget a closed connection.
+    TimeWait,
+    /// To ask a peer without room whether it has some.
+    Probe,
+}
+
+impl TimerKind {
+    /// The word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retransmit => "retransmit",
+            Self::Keepalive => "keepalive",
+            Self::TimeWait => "time-wait",
+            Self::Probe => "probe",
+        }
+    }
 }

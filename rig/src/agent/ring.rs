@@ -14,12 +14,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::sys;
 use crate::units::Timestamp;
 
-/// Size of a block: room for three packets of the largest size, those of the loopback interface.
-const BLOCK_BYTES: u32 = 256 * 1024;
+/// Size of a block: room for the largest packet, one of the loopback interface.
+const BLOCK_BYTES: u32 = 128 * 1024;
 
-/// Blocks of a ring. At 4 MiB a ring takes in a burst of 2,700 full Ethernet packets, or one of
-/// 60 loopback packets of 64 KiB, while its reader waits for a processor.
-const BLOCKS: u32 = 16;
+/// Blocks of a ring. At 8 MiB a ring takes in a burst of 5,400 full Ethernet packets, or one of
+/// 64 loopback packets of 64 KiB, while its reader waits for a processor. A packet every now and
+/// then takes a block each [`RETIRE_MS`], so it is their number that decides how long the reader may
+/// wait: for 320 ms.
+const BLOCKS: u32 = 64;
 
 /// What the kernel is told to be the size of a packet; version 3 only uses it to check the sizes
 /// of the ring.

@@ -10,13 +10,13 @@ use crate::pcapng::SENTINEL_ETHERTYPE;
 
 /// Where a sentinel is sent: a group address that bridges do not forward (IEEE Std 802.1Q, table
 /// 8-1: nearest bridge), so that no other host of a network sees it.
-const DESTINATION: [u8; 6] = [0x01, 0x80, 0xc2, 0x00, 0x00, 0x0e];
+pub(super) const DESTINATION: [u8; 6] = [0x01, 0x80, 0xc2, 0x00, 0x00, 0x0e];
 
 /// What a sentinel says to a reader of the capture.
 const TEXT: &[u8; 16] = b"rig sentinel of ";
 
 /// The shortest frame of an Ethernet without its check sequence (IEEE Std 802.3, 4.2.3.3).
-const FRAME_BYTES: usize = 60;
+pub(super) const FRAME_BYTES: usize = 60;
 
 /// Length of an Ethernet header.
 const HEADER_BYTES: usize = 14;

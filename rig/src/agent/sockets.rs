@@ -6,27 +6,29 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage};
 use netlink_packet_sock_diag::SockDiagMessage;
-use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP};
+use netlink_packet_sock_diag::constants::{
+    AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DESTROY,
+};
 use netlink_packet_sock_diag::inet::{
     ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags,
 };
-use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
+use super::netlink;
 use super::processes::Snapshot;
-use super::protocol::SocketRow;
+use super::protocol::{SocketRow, SocketTimer, TimerKind};
+use crate::units::NodeName;
 
-/// The most rows of a socket table: what fits a reply line at 260 bytes a row.
-pub(super) const MAX_SOCKET_ROWS: usize = 15_000;
-
-/// Room for one datagram of the kernel's answer; it fills at most 32 KiB of a reader's buffer.
-const DATAGRAM_BYTES: usize = 64 * 1024;
+/// The most rows of a socket table: what fits a reply line at 340 bytes a row.
+pub(super) const MAX_SOCKET_ROWS: usize = 12_000;
 
 /// A cookie that matches any socket (`INET_DIAG_NOCOOKIE`).
 const ANY_COOKIE: [u8; 8] = [0xff; 8];
+
+/// Length of `struct nlmsghdr` in bytes.
+const NETLINK_HEADER_LEN: usize = 16;
 
 /// A TCP or UDP socket as the kernel shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,12 +42,24 @@ pub(super) struct KernelSocket {
     pub(super) remote: SocketAddr,
     /// Zero where no process can have it open: not yet accepted, or closed by its program.
     pub(super) inode: u32,
+    pub(super) timer: Option<SocketTimer>,
+    pub(super) retransmits: u8,
+    /// What the kernel knows it by.
+    id: SocketId,
 }
 
 /// The TCP sockets in these states.
 pub(super) fn tcp(states: &StateFlags) -> io::Result<Vec<KernelSocket>> {
     let mut found = dump(AF_INET, IPPROTO_TCP, states)?;
     found.extend(dump(AF_INET6, IPPROTO_TCP, states)?);
+    Ok(found)
+}
+
+/// The UDP sockets.
+pub(super) fn udp() -> io::Result<Vec<KernelSocket>> {
+    let all = StateFlags::all();
+    let mut found = dump(AF_INET, IPPROTO_UDP, &all)?;
+    found.extend(dump(AF_INET6, IPPROTO_UDP, &all)?);
     Ok(found)
 }
 
@@ -65,7 +79,7 @@ pub(super) fn inode_of(local: SocketAddr, remote: SocketAddr) -> io::Result<Opti
             cookie: ANY_COOKIE,
         },
     };
-    let found = match ask(request, NLM_F_REQUEST, 1) {
+    let found = match ask(request, NLM_F_REQUEST, None, 1) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
         answer => answer?,
     };
@@ -76,12 +90,63 @@ pub(super) fn inode_of(local: SocketAddr, remote: SocketAddr) -> io::Result<Opti
         .map(|socket| socket.inode))
 }
 
+/// Makes the kernel forget every TCP socket of the host, as if it had just been started
+/// (`SOCK_DESTROY`); gives how many there were. What a connection sends at that is its own business.
+pub(super) fn destroy_all() -> io::Result<usize> {
+    let mut found = 0;
+    for family in [AF_INET, AF_INET6] {
+        for socket in dump(family, IPPROTO_TCP, &StateFlags::all())? {
+            if socket.local.ip() == ENGINE_NAME_SERVER {
+                continue;
+            }
+            found += 1;
+            let request = InetRequest {
+                family,
+                protocol: IPPROTO_TCP,
+                extensions: ExtensionFlags::empty(),
+                states: StateFlags::all(),
+                socket_id: socket.id,
+            };
+            match ask(
+                request,
+                NLM_F_REQUEST | NLM_F_ACK,
+                Some(SOCK_DESTROY),
+                usize::MAX,
+            ) {
+                // It has gone by itself meanwhile.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                    return Err(io::Error::other(format!(
+                        "the kernel cannot destroy sockets (CONFIG_INET_DIAG_DESTROY): {error}"
+                    )));
+                }
+                answer => drop(answer?),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// How many bytes the connections of a node have received and nobody has read. The FIN counts as one
+/// in the kernel's queue, and is no data.
+pub(super) fn unread_bytes(processes: &Snapshot<'_>, node: &NodeName) -> io::Result<u64> {
+    let connections = tcp(&(StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT))?;
+    let owners = processes.socket_owners();
+    let own = connections
+        .iter()
+        .filter(|socket| owners.get(&socket.inode) == Some(node));
+    let unread = own.map(|socket| {
+        let fin = u32::from(socket.state == CLOSE_WAIT);
+        u64::from(socket.recv_q.saturating_sub(fin))
+    });
+    Ok(unread.sum())
+}
+
 /// Every TCP and UDP socket of the host, listening ones first, then by local port.
 pub(super) fn table(processes: &Snapshot<'_>) -> io::Result<Vec<SocketRow>> {
     let all = StateFlags::all();
     let mut sockets = tcp(&all)?;
-    sockets.extend(dump(AF_INET, IPPROTO_UDP, &all)?);
-    sockets.extend(dump(AF_INET6, IPPROTO_UDP, &all)?);
+    sockets.extend(udp()?);
     if sockets.len() > MAX_SOCKET_ROWS {
         return Err(io::Error::other(format!(
             "the host has {} sockets, a reply holds at most {MAX_SOCKET_ROWS}",
@@ -103,6 +168,8 @@ pub(super) fn table(processes: &Snapshot<'_>) -> io::Result<Vec<SocketRow>> {
             local: socket.local,
             remote: socket.remote,
             node: owners.get(&socket.inode).cloned(),
+            timer: socket.timer,
+            retransmits: socket.retransmits,
         })
         .filter(|row| !is_of_engine(row))
         .collect())
@@ -118,6 +185,8 @@ fn is_of_engine(row: &SocketRow) -> bool {
 const ENGINE_NAME_SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 
 const LISTEN: u8 = netlink_packet_sock_diag::constants::TCP_LISTEN;
+
+const CLOSE_WAIT: u8 = netlink_packet_sock_diag::constants::TCP_CLOSE_WAIT;
 
 /// The name of a state in RFC 9293, section 3.3.2, with `_`.
 fn state_name(udp: bool, state: u8) -> &'static str {
@@ -150,68 +219,44 @@ fn dump(family: u8, protocol: u8, states: &StateFlags) -> io::Result<Vec<KernelS
             SocketId::new_v6()
         },
     };
-    match ask(request, NLM_F_REQUEST | NLM_F_DUMP, usize::MAX) {
+    match ask(request, NLM_F_REQUEST | NLM_F_DUMP, None, usize::MAX) {
         // A kernel without IPv6 has no such sockets.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
         answer => answer,
     }
 }
 
-/// Asks the kernel; reads at most `most` sockets, or up to the end of a dump.
-fn ask(request: InetRequest, flags: u16, most: usize) -> io::Result<Vec<KernelSocket>> {
+/// Asks the kernel; reads at most `most` sockets, or up to the end of the answer. `kind` is that of
+/// the request where it is not a question.
+fn ask(
+    request: InetRequest,
+    flags: u16,
+    kind: Option<u16>,
+    most: usize,
+) -> io::Result<Vec<KernelSocket>> {
     let udp = request.protocol == IPPROTO_UDP;
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
     message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-
-    let socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
-    socket.send(&bytes, 0)?;
-    let mut found = Vec::new();
-    let mut buffer = Vec::with_capacity(DATAGRAM_BYTES);
-    // The kernel answers within the call that asks, so nothing is ever waited for. Each datagram
-    // holds a message at least and the dump ends, so this loop does.
-    loop {
-        buffer.clear();
-        socket.recv(&mut buffer, libc::MSG_DONTWAIT)?;
-        let ended = read_datagram(&buffer, udp, &mut found)?;
-        if ended || found.len() >= most {
-            return Ok(found);
-        }
+    if let Some(kind) = kind {
+        message.header.message_type = kind;
     }
-}
-
-/// Reads the messages of a datagram; gives whether the answer has ended.
-fn read_datagram(mut bytes: &[u8], udp: bool, found: &mut Vec<KernelSocket>) -> io::Result<bool> {
-    if bytes.is_empty() {
-        return Err(io::Error::other("the kernel sent an empty answer"));
-    }
-    while !bytes.is_empty() {
-        let message = NetlinkMessage::<SockDiagMessage>::deserialize(bytes)
-            .map_err(|error| io::Error::other(error.to_string()))?;
-        let length = message.header.length as usize;
-        match message.payload {
-            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                found.push(kernel_socket(udp, &response.header));
+    netlink::ask(
+        NETLINK_SOCK_DIAG,
+        &message,
+        most,
+        |inner, bytes| match inner {
+            SockDiagMessage::InetResponse(response) => {
+                Some(kernel_socket(udp, &response.header, bytes))
             }
-            NetlinkPayload::Done(_) => return Ok(true),
-            NetlinkPayload::Error(error) => match error.code {
-                Some(_) => return Err(error.to_io()),
-                None => return Ok(true),
-            },
-            _ => {}
-        }
-        // Messages start on multiples of four bytes.
-        let step = length.max(1).next_multiple_of(4).min(bytes.len());
-        bytes = &bytes[step..];
-    }
-    Ok(false)
+            _ => None,
+        },
+    )
 }
 
-fn kernel_socket(udp: bool, header: &InetResponseHeader) -> KernelSocket {
+/// `message` holds the whole answer from its netlink header on.
+fn kernel_socket(udp: bool, header: &InetResponseHeader, message: &[u8]) -> KernelSocket {
     let id = &header.socket_id;
     // A socket for both families shows IPv4 peers in mapped form (RFC 4291, section 2.5.5.2).
     let address = |ip: IpAddr, port| SocketAddr::new(ip.to_canonical(), port);
@@ -223,7 +268,31 @@ fn kernel_socket(udp: bool, header: &InetResponseHeader) -> KernelSocket {
         local: address(id.source_address, id.source_port),
         remote: address(id.destination_address, id.destination_port),
         inode: header.inode,
+        timer: timer(message),
+        retransmits: message.get(RETRANSMITS).copied().unwrap_or_default(),
+        id: id.clone(),
     }
+}
+
+// Places in an answer, in bytes: `struct inet_diag_msg` behind a netlink header. The crate that reads
+// it passes over the expiry of TIME_WAIT and the number of probes.
+const TIMER: usize = NETLINK_HEADER_LEN + 2;
+const RETRANSMITS: usize = NETLINK_HEADER_LEN + 3;
+const EXPIRES: usize = NETLINK_HEADER_LEN + 52;
+
+fn timer(message: &[u8]) -> Option<SocketTimer> {
+    let kind = match message.get(TIMER)? {
+        1 => TimerKind::Retransmit,
+        2 => TimerKind::Keepalive,
+        3 => TimerKind::TimeWait,
+        4 => TimerKind::Probe,
+        _ => return None,
+    };
+    let expires = message.get(EXPIRES..EXPIRES + 4)?.try_into().ok()?;
+    Some(SocketTimer {
+        kind,
+        expires_ms: u32::from_ne_bytes(expires),
+    })
 }
 
 #[cfg(test)]
@@ -286,16 +355,5 @@ mod tests {
         let ours = found.iter().find(|s| s.local == address).unwrap();
         assert_eq!(state_name(ours.udp, ours.state), "UNCONN");
         assert_eq!(ours.remote.port(), 0);
-    }
-
-    #[test]
-    fn a_broken_answer_is_an_error() {
-        let mut found = Vec::new();
-        for bytes in [&[][..], &[0; 3], &[0; 16], &[255; 40]] {
-            assert!(
-                read_datagram(bytes, false, &mut found).is_err(),
-                "{bytes:?}"
-            );
-        }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::mem::size_of;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use crate::units::Signal;
@@ -124,7 +126,8 @@ pub(super) fn set_option<T: Plain>(
     check(result)
 }
 
-/// What a packet socket counted since it was last asked (`PACKET_STATISTICS` of a version 3 ring).
+/// What a packet socket counted since it was last asked (`PACKET_STATISTICS`); the last
+/// counter is that of a version 3 ring alone.
 #[expect(
     unsafe_code,
     reason = "the statistics of packet sockets have no safe getter"
@@ -225,6 +228,46 @@ pub(super) fn bring_up(socket: BorrowedFd<'_>, interface: &str) -> io::Result<()
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) })
 }
 
+/// Takes the IPv4 address of an interface away from the kernel.
+#[expect(unsafe_code, reason = "interface requests have no safe function")]
+pub(super) fn remove_address(interface: &str) -> io::Result<()> {
+    let socket = packet_socket()?;
+    let mut request = interface_request(interface)?;
+    request.ifr_ifru.ifru_addr = inet_address(Ipv4Addr::UNSPECIFIED);
+    // SAFETY: `request` outlives the call.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR, &raw mut request) })
+}
+
+/// An address as requests about interfaces and routes take it.
+pub(super) fn inet_address(address: Ipv4Addr) -> libc::sockaddr {
+    /// `AF_INET`, in the width of an address.
+    const INET: libc::sa_family_t = 2;
+    let mut sa_data = [0; 14];
+    for (to, from) in sa_data[2..].iter_mut().zip(address.octets()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    libc::sockaddr {
+        sa_family: INET,
+        sa_data,
+    }
+}
+
+/// Lets a packet socket receive only what others sent.
+pub(super) fn ignore_outgoing(socket: BorrowedFd<'_>) -> io::Result<()> {
+    /// `linux/if_packet.h`, since Linux 4.20.
+    const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+    set_option(socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1)
+}
+
+/// Lets this thread sleep as exactly as the kernel's clocks are: it wakes others up to 50 us late
+/// by default (`PR_SET_TIMERSLACK`).
+#[expect(unsafe_code, reason = "prctl(2) has no safe function")]
+pub(super) fn sharpen_timers() {
+    const ONE_NANOSECOND: libc::c_ulong = 1;
+    // SAFETY: the call takes numbers. It cannot fail with these.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, ONE_NANOSECOND) };
+}
+
 #[expect(unsafe_code, reason = "the structure holds a union")]
 fn interface_request(interface: &str) -> io::Result<libc::ifreq> {
     // SAFETY: all zeros is a value of `ifreq`.
@@ -259,6 +302,12 @@ impl ProcessHandle {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
+    /// Whether it has ended, waited for or not.
+    pub(super) fn has_ended(&self) -> io::Result<bool> {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        Ok(poll(&mut fds, PollTimeout::ZERO)? > 0)
+    }
+
     /// Sends it a signal (`pidfd_send_signal(2)`).
     #[expect(unsafe_code, reason = "the C library has no function for this call")]
     pub(super) fn send(&self, signal: Signal) -> io::Result<()> {
@@ -289,7 +338,7 @@ pub(super) fn leave_reaping_to_kernel() -> io::Result<()> {
     Ok(())
 }
 
-fn check(result: libc::c_int) -> io::Result<()> {
+pub(super) fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -3,6 +3,7 @@
 //! The kernel tells nobody when a socket begins to listen, so the socket table is read again and
 //! again; one reading takes about 20 us.
 
+use std::io;
 use std::time::Duration;
 
 use netlink_packet_sock_diag::inet::StateFlags;
@@ -19,8 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Time between two looks at the processes, where the socket table has nothing new.
 const LOOK_AT_PROCESSES_EVERY: Duration = Duration::from_millis(25);
 
-/// How long a node must have been without a process to count as ended. A node's container has been
-/// started when it is waited for, but its first process may still be becoming the program.
+/// How long a node must have been seen without a process to count as ended. A node's container has
+/// been started when it is waited for, but its first process may still be becoming the program.
 pub(super) const ABSENT_FOR: Duration = Duration::from_millis(100);
 
 /// What a node's socket shall do.
@@ -31,19 +32,23 @@ pub(super) enum Goal {
     /// Be connected to this TCP port of another socket. A connection that the other side has
     /// closed since counts, too: it may be short.
     Connected(u16),
+    /// Be bound to this UDP port.
+    Bound(u16),
 }
 
 impl Goal {
-    fn states(self) -> StateFlags {
+    /// The sockets that may do it.
+    fn sockets(self) -> io::Result<Vec<KernelSocket>> {
         match self {
-            Self::Listening(_) => StateFlags::LISTEN,
-            Self::Connected(_) => StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT,
+            Self::Listening(_) => sockets::tcp(&StateFlags::LISTEN),
+            Self::Connected(_) => sockets::tcp(&(StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT)),
+            Self::Bound(_) => sockets::udp(),
         }
     }
 
     fn fits(self, socket: &KernelSocket) -> bool {
         let port_fits = match self {
-            Self::Listening(port) => socket.local.port() == port,
+            Self::Listening(port) | Self::Bound(port) => socket.local.port() == port,
             Self::Connected(port) => socket.remote.port() == port,
         };
         port_fits && socket.inode != 0
@@ -53,6 +58,7 @@ impl Goal {
         match self {
             Self::Listening(port) => format!("wait until {node} listens on TCP port {port}"),
             Self::Connected(port) => format!("wait until {node} is connected to TCP port {port}"),
+            Self::Bound(port) => format!("wait until {node} is bound to UDP port {port}"),
         }
     }
 }
@@ -66,9 +72,9 @@ pub(super) async fn wait_for(
 ) -> Result<Timestamp, AgentError> {
     let started = Instant::now();
     let mut view = View::default();
-    let mut present_at = started;
+    let mut absent_since = None;
     loop {
-        let sockets = sockets::tcp(&goal.states()).map_err(|error| AgentError {
+        let sockets = goal.sockets().map_err(|error| AgentError {
             kind: AgentErrorKind::System,
             message: format!("{}: read the socket table: {error}", goal.text(node)),
         })?;
@@ -81,20 +87,28 @@ pub(super) async fn wait_for(
         if view.reached {
             return Ok(Timestamp::now());
         }
-        if view.present {
-            present_at = Instant::now();
-        }
+        // From the first look that missed it: on a busy machine the one before may be long ago.
+        absent_since = match absent_since {
+            _ if view.present => None,
+            None => view.looked_at,
+            since => since,
+        };
         let failure = |kind, cause| {
             Err(AgentError {
                 kind,
                 message: format!("{}: {cause}", goal.text(node)),
             })
         };
-        let ended = present_at.elapsed() >= ABSENT_FOR;
+        let ended = absent_since.is_some_and(|since| since.elapsed() >= ABSENT_FOR);
         let late = started.elapsed() >= within;
         match (&view.other, goal) {
-            (Some(other), Goal::Listening(_)) if ended || late => {
-                let cause = format!("node {other} listens on it");
+            (Some(other), Goal::Listening(_) | Goal::Bound(_)) if ended || late => {
+                let does = if matches!(goal, Goal::Bound(_)) {
+                    "is bound to"
+                } else {
+                    "listens on"
+                };
+                let cause = format!("node {other} {does} it");
                 return failure(AgentErrorKind::PortInUse, cause);
             }
             _ if ended => {

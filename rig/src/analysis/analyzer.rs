@@ -1,17 +1,18 @@
 //! The table of flows.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 
-use super::events::{self, Keep};
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::conversation::{Conversation, Kind, Opening};
+use super::events::Keep;
 use super::expiry::{Class, Due, Expiry, Timeouts, deadline};
-use super::fate;
-use super::flow::{Ended, Event, Flow, Proto, Sender, Side, TcpFlags};
-use super::history::History;
+use super::flow::{Ended, Flow, Proto, Sender, TcpFlags};
 use super::key::Key;
-use super::remarks::Remarks;
-use super::step::{self, Steps};
 use super::tcp::{Segment, TcpState};
+use super::udp::{Datagram, UdpState};
 use crate::reconcile::Fate;
 use crate::units::Timestamp;
 use crate::wire::{Checksum, IcmpError, Packet, Tcp, Transport, Tunnels, Udp};
@@ -61,53 +62,17 @@ pub struct Analyzer {
     ended: Vec<Flow>,
     /// How many flows have begun.
     begun: u64,
-    /// The latest flow of each key. The standard hasher is keyed at random, so a hostile capture
-    /// cannot make keys collide.
-    latest: HashMap<Key, usize>,
+    /// The places of the latest flow of each key, which the flow itself holds: a table that small stays in
+    /// the processor's cache. The hasher is keyed at random, so a hostile capture cannot make keys
+    /// collide.
+    latest: HashTable<usize>,
+    hasher: DefaultHashBuilder,
     /// The flow of the packet before, which is often that of the next one too.
     recent: Option<(Key, usize)>,
     /// The packet that was pushed last, if it belongs to a flow: its frame, flow and sender.
     pushed: Option<(u64, usize, Sender)>,
     /// Where loopback addresses are looked for, see [`Analyzer::at_place`].
     place: u32,
-}
-
-/// A flow while its packets come in.
-#[derive(Debug)]
-struct Conversation {
-    key: Key,
-    /// The initiator is the first endpoint of the key.
-    orig_first: bool,
-    first: Timestamp,
-    last: Timestamp,
-    first_frame: u64,
-    remarks: Option<Box<Remarks>>,
-    number: u64,
-    /// It stands in the queue of closed connections.
-    watched_closed: bool,
-    ended: Option<Ended>,
-    kind: Kind,
-}
-
-/// Memory grows by this for each flow, beside its place in the hash table, while no events are kept
-/// and its numbers have no holes.
-const MAX_BYTES_PER_FLOW: usize = 384;
-
-const _: () = assert!(size_of::<Option<Conversation>>() <= MAX_BYTES_PER_FLOW);
-
-#[derive(Debug)]
-enum Kind {
-    Tcp(TcpState),
-    Udp(UdpState),
-}
-
-#[derive(Debug, Default)]
-struct UdpState {
-    orig: Side,
-    resp: Side,
-    history: History,
-    events: Vec<Event>,
-    steps: Option<Box<Steps>>,
 }
 
 impl Analyzer {
@@ -119,6 +84,7 @@ impl Analyzer {
                 events: options.keep_events || options.keep_payload,
                 payload: options.keep_payload,
                 steps: false,
+                states: false,
             },
             steps_of: None,
             timeouts: Timeouts::default(),
@@ -128,7 +94,8 @@ impl Analyzer {
             free: Vec::new(),
             ended: Vec::new(),
             begun: 0,
-            latest: HashMap::new(),
+            latest: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
             recent: None,
             pushed: None,
             place: 0,
@@ -157,6 +124,13 @@ impl Analyzer {
         self
     }
 
+    /// Keeps when the states of each connection's sides changed.
+    #[must_use]
+    pub fn keeping_states(mut self) -> Self {
+        self.keep.states = true;
+        self
+    }
+
     /// Takes in a packet, in the order of the capture. Packets that are neither TCP nor UDP belong
     /// to no flow; ICMP errors are noted at the flow whose packet they quote. A segment or datagram
     /// with a wrong checksum, which its receiver throws away, is counted and changes no state.
@@ -181,11 +155,7 @@ impl Analyzer {
             return;
         };
         flow.remarks.get_or_insert_default().add_fate(sender, fate);
-        let events = match &mut flow.kind {
-            Kind::Tcp(state) => state.events.as_deref_mut(),
-            Kind::Udp(state) => Some(&mut state.events),
-        };
-        let of_it = events.into_iter().flatten().rev();
+        let of_it = flow.events().iter_mut().rev();
         for event in of_it.take_while(|event| event.frame == frame) {
             event.lost = fate == Fate::Lost;
         }
@@ -281,29 +251,23 @@ impl Analyzer {
         let found = self.find(key, at);
         let found = found.filter(|index| wrong || !self.is_replaced(*index, source_first, tcp));
         let index = found.unwrap_or_else(|| {
-            let flags = TcpFlags(tcp.flags);
-            let flipped = answers(flags, source, destination);
-            let mut state = TcpState::default();
-            if flipped {
-                state.history.add(Sender::Initiator, b'^');
-            }
-            let opened = self.open(key, source_first != flipped, frame, at, Kind::Tcp(state));
-            self.note_tunnels(opened, packet.tunnels);
-            opened
+            let flipped = answers(TcpFlags(tcp.flags), source, destination);
+            let opening = Opening {
+                flipped,
+                source_first,
+                frame,
+                at,
+            };
+            self.open(key, opening, packet.tunnels, Kind::Tcp(TcpState::default()))
         });
-        let Some(flow) = &mut self.flows[index] else {
+        let steps_of = self.steps_of;
+        let keep = self.keep;
+        let Some((flow, sender)) = self.account(index, source_first, frame, at, packet) else {
             return;
         };
-        flow.last = flow.last.max(at);
-        let sender = flow.sender(source_first);
-        self.pushed = Some((frame, index, sender));
-        if wrong {
-            flow.take_unreadable(sender, packet.ip_len_bytes);
-            return;
-        }
         let keep = Keep {
-            steps: self.steps_of == Some(flow.number),
-            ..self.keep
+            steps: steps_of == Some(flow.number),
+            ..keep
         };
         if let Kind::Tcp(state) = &mut flow.kind {
             let segment = Segment {
@@ -342,49 +306,57 @@ impl Analyzer {
         let destination = (packet.destination, udp.destination_port);
         let (key, source_first) = self.key(Proto::Udp, source, destination);
         let index = self.find(key, at).unwrap_or_else(|| {
-            let flipped = is_service(source.1) && !is_service(destination.1);
-            let mut state = UdpState::default();
-            if flipped {
-                state.history.add(Sender::Initiator, b'^');
-            }
-            let opened = self.open(key, source_first != flipped, frame, at, Kind::Udp(state));
-            self.note_tunnels(opened, packet.tunnels);
-            opened
+            let opening = Opening {
+                flipped: is_service(source.1) && !is_service(destination.1),
+                source_first,
+                frame,
+                at,
+            };
+            self.open(key, opening, packet.tunnels, Kind::Udp(UdpState::default()))
         });
-        let Some(flow) = &mut self.flows[index] else {
+        let steps_of = self.steps_of;
+        let keep = self.keep;
+        let Some((flow, sender)) = self.account(index, source_first, frame, at, packet) else {
             return;
         };
+        let keep = Keep {
+            steps: steps_of == Some(flow.number),
+            ..keep
+        };
+        let unreadable = flow.unreadable_of(sender);
+        if let Kind::Udp(state) = &mut flow.kind {
+            let datagram = Datagram {
+                frame,
+                at,
+                sender,
+                ip_len_bytes: packet.ip_len_bytes,
+                is_first: state.pkts_of(sender) == unreadable,
+                udp,
+            };
+            state.take(&datagram, keep);
+        }
+    }
+
+    /// Counts a packet to its flow. None where nothing more is to be done with it, since its
+    /// receiver throws it away.
+    #[inline]
+    fn account(
+        &mut self,
+        index: usize,
+        source_first: bool,
+        frame: u64,
+        at: Timestamp,
+        packet: &Packet<'_>,
+    ) -> Option<(&mut Conversation, Sender)> {
+        let flow = self.flows[index].as_mut()?;
         flow.last = flow.last.max(at);
         let sender = flow.sender(source_first);
         self.pushed = Some((frame, index, sender));
         if packet.checksum != Checksum::Credible {
             flow.take_unreadable(sender, packet.ip_len_bytes);
-            return;
+            return None;
         }
-        let wrong = flow
-            .remarks
-            .as_ref()
-            .map_or(0, |r| r.checksum_errors_of(sender));
-        if let Kind::Udp(state) = &mut flow.kind {
-            let side = match sender {
-                Sender::Initiator => &mut state.orig,
-                Sender::Responder => &mut state.resp,
-            };
-            if side.pkts == wrong {
-                state.history.add(sender, b'D');
-            }
-            side.pkts += 1;
-            side.ip_bytes += u64::from(packet.ip_len_bytes);
-            side.bytes += u64::from(udp.payload_len_bytes);
-            if self.keep.events {
-                let event = events::datagram(sender, frame, at, udp, self.keep);
-                state.events.push(event);
-            }
-            if self.steps_of == Some(flow.number) {
-                let steps = state.steps.get_or_insert_default();
-                steps.push(step::of_datagram(sender, frame, at, udp));
-            }
-        }
+        Some((flow, sender))
     }
 
     /// How many places for flows there are, free ones included.
@@ -399,7 +371,8 @@ impl Analyzer {
         let index = match self.recent {
             Some((recent, index)) if recent == key => index,
             _ => {
-                let index = *self.latest.get(&key)?;
+                let of_key = |index: &usize| has_key(&self.flows, *index, &key);
+                let index = *self.latest.find(self.hasher.hash_one(key), of_key)?;
                 self.recent = Some((key, index));
                 index
             }
@@ -443,27 +416,20 @@ impl Analyzer {
         };
         flow.ended = Some(why);
         self.free.push(index);
-        self.latest.remove(&flow.key);
+        let hash = self.hasher.hash_one(flow.key);
+        if let Ok(entry) = self.latest.find_entry(hash, |place| *place == index) {
+            entry.remove();
+        }
         if self.recent.is_some_and(|(_, recent)| recent == index) {
             self.recent = None;
         }
         self.ended.push(flow.into_flow());
     }
 
-    fn open(&mut self, key: Key, orig_first: bool, frame: u64, at: Timestamp, kind: Kind) -> usize {
+    /// Begins a flow in a free place.
+    fn open(&mut self, key: Key, opening: Opening, tunnels: Tunnels, kind: Kind) -> usize {
         self.begun += 1;
-        let flow = Conversation {
-            key,
-            orig_first,
-            first: at,
-            last: at,
-            first_frame: frame,
-            remarks: None,
-            number: self.begun,
-            watched_closed: false,
-            ended: None,
-            kind,
-        };
+        let flow = Conversation::new(key, &opening, self.begun, tunnels, kind);
         let class = flow.class();
         let index = if let Some(index) = self.free.pop() {
             self.flows[index] = Some(flow);
@@ -475,21 +441,32 @@ impl Analyzer {
         if self.times_out
             && let Some(timeout) = self.timeouts.of(class)
         {
-            let (at, number) = (deadline(at, timeout), self.begun);
+            let (at, number) = (deadline(opening.at, timeout), self.begun);
             self.expiry.watch(class, Due { at, number, index });
         }
-        self.latest.insert(key, index);
+        self.note_latest(key, index);
         self.recent = Some((key, index));
         index
     }
 
-    #[inline]
-    fn note_tunnels(&mut self, index: usize, tunnels: Tunnels) {
-        if tunnels.is_empty() {
-            return;
-        }
-        if let Some(flow) = &mut self.flows[index] {
-            flow.remarks.get_or_insert_default().tunnels = tunnels;
+    fn note_latest(&mut self, key: Key, index: usize) {
+        let Self {
+            flows,
+            latest,
+            hasher,
+            ..
+        } = self;
+        let hash_of = |place: &usize| {
+            let flow = flows[*place].as_ref();
+            // Who ends leaves the table: all that are in it are there.
+            flow.map_or(0, |flow| hasher.hash_one(flow.key))
+        };
+        let of_key = |place: &usize| has_key(flows, *place, &key);
+        match latest.entry(hasher.hash_one(key), of_key, hash_of) {
+            Entry::Occupied(mut entry) => *entry.get_mut() = index,
+            Entry::Vacant(entry) => {
+                entry.insert(index);
+            }
         }
     }
 
@@ -513,137 +490,6 @@ impl Analyzer {
     }
 }
 
-impl Conversation {
-    /// Counts a packet that its receiver throws away for its checksum.
-    #[cold]
-    fn take_unreadable(&mut self, sender: Sender, ip_len_bytes: u32) {
-        let remarks = self.remarks.get_or_insert_default();
-        let count = remarks.count_checksum_error(sender);
-        let (pkts, ip_bytes, history) = match (&mut self.kind, sender) {
-            (Kind::Tcp(state), Sender::Initiator) => {
-                let side = &mut state.orig;
-                (&mut side.pkts, &mut side.ip_bytes, &mut state.history)
-            }
-            (Kind::Tcp(state), Sender::Responder) => {
-                let side = &mut state.resp;
-                (&mut side.pkts, &mut side.ip_bytes, &mut state.history)
-            }
-            (Kind::Udp(state), Sender::Initiator) => {
-                let side = &mut state.orig;
-                (&mut side.pkts, &mut side.ip_bytes, &mut state.history)
-            }
-            (Kind::Udp(state), Sender::Responder) => {
-                let side = &mut state.resp;
-                (&mut side.pkts, &mut side.ip_bytes, &mut state.history)
-            }
-        };
-        *pkts += 1;
-        *ip_bytes += u64::from(ip_len_bytes);
-        history.add_scaled(sender, b'C', u32::try_from(count).unwrap_or(u32::MAX));
-    }
-
-    fn sender(&self, source_first: bool) -> Sender {
-        if source_first == self.orig_first {
-            Sender::Initiator
-        } else {
-            Sender::Responder
-        }
-    }
-
-    fn is_reuse(&self, source_first: bool, tcp: &Tcp<'_>) -> bool {
-        match &self.kind {
-            Kind::Tcp(state) => state.is_reuse(self.sender(source_first), tcp),
-            Kind::Udp(_) => false,
-        }
-    }
-
-    /// Whether both sides are done, so that nothing is to come but repeats.
-    fn is_settled(&self) -> bool {
-        match &self.kind {
-            Kind::Tcp(state) => state.is_settled(),
-            Kind::Udp(_) => false,
-        }
-    }
-
-    fn class(&self) -> Class {
-        match &self.kind {
-            Kind::Udp(_) => Class::Udp,
-            Kind::Tcp(state) if state.is_settled() => Class::Closed,
-            Kind::Tcp(_) => Class::Tcp,
-        }
-    }
-
-    fn steps(&mut self) -> Option<&mut Steps> {
-        match &mut self.kind {
-            Kind::Tcp(state) => state.steps.as_deref_mut(),
-            Kind::Udp(state) => state.steps.as_deref_mut(),
-        }
-    }
-
-    fn into_flow(self) -> Flow {
-        let [first, second] = self.key.endpoints();
-        let (orig, resp) = if self.orig_first {
-            (first, second)
-        } else {
-            (second, first)
-        };
-        let remarks = self.remarks.map(|remarks| *remarks).unwrap_or_default();
-        let frame = Flow {
-            proto: self.key.proto(),
-            orig,
-            resp,
-            first: self.first,
-            last: self.last,
-            number: self.number,
-            first_frame: self.first_frame,
-            orig_side: Side::default(),
-            resp_side: Side::default(),
-            conn_state: super::ConnState::OTH,
-            history: String::new(),
-            closed_by: None,
-            opened_by: None,
-            reset: None,
-            ended: self.ended,
-            completeness: 0,
-            tunnels: remarks.tunnels,
-            icmp_errors: remarks.icmp_errors,
-            events: Vec::new(),
-            steps: Steps::default(),
-        };
-        let [orig_wrong, resp_wrong] = remarks.checksum_errors;
-        let [orig_path, resp_path] = remarks.paths.map_or([None; 2], |paths| paths.map(Some));
-        let with = |side: Side, checksum_errors, path| Side {
-            checksum_errors,
-            path,
-            ..side
-        };
-        match self.kind {
-            Kind::Tcp(mut state) => Flow {
-                conn_state: state.conn_state(),
-                orig_side: with(state.orig.counters(state.resp.state), orig_wrong, orig_path),
-                resp_side: with(state.resp.counters(state.orig.state), resp_wrong, resp_path),
-                history: state.history.text(),
-                closed_by: state.closed_by,
-                opened_by: state.opened_by,
-                reset: state.reset.map(|reset| *reset),
-                completeness: state.completeness,
-                events: state.events.map(|events| *events).unwrap_or_default(),
-                steps: state.steps.map(|steps| *steps).unwrap_or_default(),
-                ..frame
-            },
-            Kind::Udp(state) => Flow {
-                conn_state: fate::udp(state.orig.pkts - orig_wrong, state.resp.pkts - resp_wrong),
-                orig_side: with(state.orig, orig_wrong, orig_path),
-                resp_side: with(state.resp, resp_wrong, resp_path),
-                history: state.history.text(),
-                events: state.events,
-                steps: state.steps.map(|steps| *steps).unwrap_or_default(),
-                ..frame
-            },
-        }
-    }
-}
-
 /// Whether the sender of a flow's first segment answers, so that its receiver is the initiator.
 ///
 /// A SYN-ACK answers. Segments without a SYN are judged by their ports, as Zeek does: a well-known
@@ -653,6 +499,11 @@ fn answers(flags: TcpFlags, source: (IpAddr, u16), destination: (IpAddr, u16)) -
         return flags.has(TcpFlags::ACK);
     }
     is_service(source.1) && (!is_service(destination.1) || source.1 < destination.1)
+}
+
+#[inline]
+fn has_key(flows: &[Option<Conversation>], index: usize, key: &Key) -> bool {
+    flows[index].as_ref().is_some_and(|flow| flow.key == *key)
 }
 
 fn is_service(port: u16) -> bool {

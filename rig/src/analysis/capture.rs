@@ -5,7 +5,11 @@ use std::io::Read;
 
 use super::Analyzer;
 use crate::pcapng::{Direction, Frame, Reader, Record};
+use crate::reconcile::Fate;
 use crate::wire::{Captured, Checksum, Decoder, LinkType, Transport, Undecoded};
+
+/// How the comments begin that a run writes to packets that never arrived as they were sent.
+pub const LOSSES: [&str; 3] = ["lost on link ", "corrupted on link ", "never arrives: "];
 
 /// Packets of a capture that belong to no flow, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,6 +79,13 @@ impl Feed {
                 analyzer.push(number, record.at, &packet);
                 if !record.comments.is_empty() {
                     analyzer.comment(number, &record.comments);
+                    if record
+                        .comments
+                        .iter()
+                        .any(|one| LOSSES.iter().any(|l| one.starts_with(l)))
+                    {
+                        analyzer.note_fate(number, Fate::Lost);
+                    }
                 }
             }
             Err(reason) => self.passed_over.count(reason),

@@ -13,10 +13,12 @@ const MAX_EVENTS_COMPARED: usize = 256;
 
 /// What is kept of each flow beside its counters.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent wishes")]
 pub(super) struct Keep {
     pub(super) events: bool,
     pub(super) payload: bool,
     pub(super) steps: bool,
+    pub(super) states: bool,
 }
 
 /// Adds the events of a segment: SYN or SYN-ACK, DATA, FIN, RST, in this order, or ACK when it has

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::remarks::{IcmpErrors, Path};
 use super::reset::Reset;
 use super::rfc9293::RfcState;
-use super::step::Steps;
+use super::step::{StateChange, Steps};
 use super::trouble::Trouble;
 use crate::units::Timestamp;
 use crate::wire::{Tcp, Tunnels};
@@ -440,6 +440,8 @@ pub struct Flow {
     pub events: Vec<Event>,
     /// Segment by segment; empty unless that was asked for.
     pub steps: Steps,
+    /// When the states of a connection's sides changed; empty unless that was asked for.
+    pub states: Vec<StateChange>,
 }
 
 impl Flow {

@@ -13,11 +13,15 @@ mod capture;
 
 mod analyzer;
 
+mod conversation;
+
 mod key;
 
 mod expiry;
 
 mod tcp;
+
+mod udp;
 
 mod side;
 
@@ -40,7 +44,7 @@ mod events;
 mod step;
 
 pub use analyzer::{Analyzer, Options};
-pub use capture::{Feed, PassedOver};
+pub use capture::{Feed, LOSSES, PassedOver};
 pub use expiry::{CLOSE_DELAY, Timeouts};
 pub use flow::{
     Closer, ConnState, Ended, Endpoint, Event, EventKind, Flow, Opener, Proto, Sender, Side,
@@ -49,7 +53,7 @@ pub use flow::{
 pub use mark::{Mark, Marks};
 pub use reset::Reset;
 pub use rfc9293::RfcState;
-pub use step::{MAX_COMMENTS_KEPT, MAX_STEPS_KEPT, Step, Steps};
+pub use step::{MAX_COMMENTS_KEPT, MAX_STEPS_KEPT, StateChange, Step, Steps};
 pub use trouble::{MAX_GAPS_KEPT, Trouble};
 
 pub use remarks::{IcmpErrors, Path};

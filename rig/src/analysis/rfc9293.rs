@@ -45,6 +45,21 @@ pub enum RfcState {
 }
 
 impl RfcState {
+    /// Every state.
+    const ALL: [Self; 11] = [
+        Self::Closed,
+        Self::Listen,
+        Self::SynSent,
+        Self::SynReceived,
+        Self::Established,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::CloseWait,
+        Self::Closing,
+        Self::LastAck,
+        Self::TimeWait,
+    ];
+
     /// The name as the RFC writes it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -61,6 +76,14 @@ impl RfcState {
             Self::LastAck => "LAST-ACK",
             Self::TimeWait => "TIME-WAIT",
         }
+    }
+
+    /// The state by its name in a socket table: as the RFC writes it, with `_` for `-`.
+    #[must_use]
+    pub fn of_kernel(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.name().replace('-', "_") == name)
     }
 }
 

@@ -44,6 +44,15 @@ pub struct Step {
     pub comments: Vec<String>,
 }
 
+/// Where a segment brought both sides, where it moved one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateChange {
+    /// When the segment was captured.
+    pub at: Timestamp,
+    /// State of the initiator and of the responder after it; none where the capture does not tell.
+    pub states: [Option<RfcState>; 2],
+}
+
 /// The steps of a flow, no more than [`MAX_STEPS_KEPT`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Steps {

@@ -7,7 +7,7 @@ use super::history::History;
 use super::reset::{self, Reset};
 use super::rfc9293::{self, RfcState};
 use super::side::{SideState, low32};
-use super::step::{self, Steps};
+use super::step::{self, StateChange, Steps};
 use super::trouble;
 use crate::units::Timestamp;
 use crate::wire::Tcp;
@@ -50,6 +50,9 @@ pub(super) struct TcpState {
     // One pointer where no events are kept, which is the rule in large captures.
     #[expect(clippy::box_collection, reason = "a third of the room in every flow")]
     pub(super) events: Option<Box<Vec<Event>>>,
+    /// At most a dozen in a connection's life, as its sides go through their states.
+    #[expect(clippy::box_collection, reason = "a third of the room in every flow")]
+    pub(super) states: Option<Box<Vec<StateChange>>>,
 }
 
 /// A captured segment.
@@ -155,9 +158,21 @@ impl TcpState {
             events::append(&mut events, self, segment, &judgement, keep);
             self.events = Some(events);
         }
+        if keep.states {
+            self.note_states(segment.at);
+        }
         if keep.steps {
             let step = step::of_segment(self, segment, &judgement, marks);
             self.steps.get_or_insert_default().push(step);
+        }
+    }
+
+    /// Notes the states of both sides where one of them has changed.
+    fn note_states(&mut self, at: Timestamp) {
+        let states = [self.orig.rfc, self.resp.rfc];
+        let changes = self.states.get_or_insert_default();
+        if changes.last().is_none_or(|last| last.states != states) {
+            changes.push(StateChange { at, states });
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::agent::protocol::{Request, Response};
 use crate::judge::VisitEnd;
-use crate::plan::{NodePlan, Plan, Stream, Subnet};
+use crate::plan::{NetworkNeeds, NodePlan, Plan, Stream, Subnet};
 use crate::units::{HostName, NodeName, Timestamp};
 
 pub mod docker;
@@ -24,10 +24,10 @@ pub trait Backend: Send + Sync + 'static {
     /// A cell that is up.
     type Cell: LiveCell;
 
-    /// Takes `count` subnets that nothing else uses until the lease is dropped.
+    /// Takes subnets that nothing else uses until the lease is dropped.
     fn lease(
         &self,
-        count: usize,
+        needs: NetworkNeeds,
     ) -> impl Future<Output = Result<Arc<dyn SubnetLease>, BackendError>> + Send;
 
     /// Brings up the hosts of a plan, capturing. The plan's subnets are those of the lease.
@@ -68,10 +68,11 @@ pub trait LiveCell: Send + Sync + 'static {
         frozen: bool,
     ) -> impl Future<Output = Result<Timestamp, BackendError>> + Send;
 
-    /// The capture that a host's agent wrote, after it answered `Close`.
-    fn capture(
+    /// A file that a host's agent wrote: its capture, after it answered `Close`, or a picture.
+    fn fetch(
         &self,
         host: &HostName,
+        path: &str,
     ) -> impl Future<Output = Result<Vec<u8>, BackendError>> + Send;
 
     /// Leaves the cell on the machine for somebody to look at; without this, what it has there is

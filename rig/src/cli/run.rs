@@ -161,13 +161,13 @@ async fn drive(
         out: settings.out.clone(),
     };
     events.send(begun).await.ok();
-    let images = images_of(&spec, &cells);
+    let needs = Needs::of(&spec, &cells);
     let listener = |progress| {
         // A reporter that lags behind misses a line of a build, nothing more.
         events.try_send(image_event(progress)).ok();
     };
     let backend = tokio::select! {
-        backend = connect_and_prepare(sweeper, &images, &listener) => backend,
+        backend = connect_and_prepare(sweeper, &needs, &listener) => backend,
         () = stop.cancelled() => Err(BackendError {
             blame: Blame::Nobody,
             ..BackendError::machine("the run ended while images were made")
@@ -224,25 +224,41 @@ fn not_begun(
 
 async fn connect_and_prepare(
     sweeper: &Sweeper,
-    images: &IndexMap<ImageName, Image>,
+    needs: &Needs,
     listener: &(dyn Fn(ImageProgress) + Sync),
 ) -> Result<Docker, BackendError> {
     let client = Docker::connect().await?;
-    Docker::prepare(client, sweeper, images, listener).await
+    Docker::prepare(client, sweeper, &needs.images, needs.displays, listener).await
 }
 
-/// The images that the chosen cells use.
-fn images_of(spec: &Spec, cells: &[Cell]) -> IndexMap<ImageName, Image> {
-    let used: BTreeSet<ImageName> = cells
-        .iter()
-        .filter_map(|cell| plan::images_used(spec, cell).ok())
-        .flatten()
-        .collect();
-    spec.images
-        .iter()
-        .filter(|(name, _)| used.contains(*name))
-        .map(|(name, image)| (name.clone(), image.clone()))
-        .collect()
+/// What the chosen cells run from.
+struct Needs {
+    images: IndexMap<ImageName, Image>,
+    displays: bool,
+}
+
+impl Needs {
+    fn of(spec: &Spec, cells: &[Cell]) -> Self {
+        let mut used = BTreeSet::new();
+        let mut displays = false;
+        for plan in cells
+            .iter()
+            .filter_map(|cell| plan::sketch(spec, cell).ok())
+        {
+            for node in plan.nodes {
+                used.insert(node.image);
+                displays |= node.display.is_some();
+            }
+        }
+        let images = spec.images.iter();
+        let images = images.filter(|(name, _)| used.contains(*name));
+        Self {
+            images: images
+                .map(|(name, image)| (name.clone(), image.clone()))
+                .collect(),
+            displays,
+        }
+    }
 }
 
 fn image_event(progress: ImageProgress) -> Event {

@@ -63,6 +63,7 @@ impl Account {
             let evidence = HostEvidence {
                 interfaces: interfaces.collect(),
                 owners: Vec::new(),
+                link: None,
             };
             (host.name.clone(), evidence)
         });
@@ -97,7 +98,7 @@ impl Account {
             flows,
             hosts: self.hosts,
             nodes: nodes.collect(),
-            marks: BTreeMap::new(),
+            ..Evidence::default()
         }
     }
 }

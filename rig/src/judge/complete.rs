@@ -1,6 +1,7 @@
 //! Whether captures can be relied on.
 
 use crate::agent::protocol::InterfaceProof;
+use crate::link::{LinkAccount, MAX_DEEDS};
 use crate::plan::Plan;
 use crate::units::HostName;
 
@@ -22,7 +23,31 @@ pub(super) fn doubt(evidence: &Evidence, hosts: &[&HostName]) -> Option<String> 
 /// Why the captures of a cell may lack packets: every interface of every host needs its proof.
 pub(super) fn doubt_of_cell(plan: &Plan, evidence: &Evidence) -> Option<String> {
     let hosts: Vec<&HostName> = plan.hosts.iter().map(|host| &host.name).collect();
-    doubt(evidence, &hosts).or_else(|| {
+    let unaccounted = || {
+        let links = plan.links.iter().map(|link| &link.name);
+        links
+            .filter_map(|name| Some((name, evidence.hosts.get(name)?.link.as_ref()?)))
+            .find_map(|(name, account)| {
+                let LinkAccount {
+                    dropped,
+                    unrecorded_losses,
+                    ..
+                } = account;
+                if *dropped > 0 {
+                    Some(format!(
+                        "the kernel dropped {dropped} packets on link {name}, which was not asked to"
+                    ))
+                } else if *unrecorded_losses > 0 {
+                    Some(format!(
+                        "link {name} lost {unrecorded_losses} packets more than the {MAX_DEEDS} that it \
+                         keeps account of"
+                    ))
+                } else {
+                    None
+                }
+            })
+    };
+    doubt(evidence, &hosts).or_else(unaccounted).or_else(|| {
         let planned = plan.hosts.iter().flat_map(|host| {
             let labels = host.interfaces.iter();
             labels.map(move |interface| (host, format!("{}@{}", host.name, interface.network)))

@@ -1,5 +1,7 @@
 //! Socket checks: the table of a node's host at a marked moment.
 
+use std::fmt::Write as _;
+
 use crate::agent::protocol::SocketRow;
 use crate::plan::{Copies, Plan, SocketCheck, SocketPattern, SocketRows};
 
@@ -23,7 +25,7 @@ pub(super) fn judge(check: &SocketCheck, plan: &Plan, evidence: &Evidence) -> Fi
         let detail = format!("the socket table of host {host} was not read at mark {mark}");
         return Finding::inconclusive(&detail);
     };
-    match unfit(&check.rows, table) {
+    match unfit(&check.rows, &table.sockets) {
         None => Finding::pass(),
         Some(why) => Finding::fail(&format!("sockets of {node} at {mark}: {why}")),
     }
@@ -81,6 +83,16 @@ fn fits(pattern: &SocketPattern, row: &SocketRow) -> bool {
             .is_none_or(|port| port == row.remote.port())
         && pattern.recv_q.is_none_or(|bytes| bytes == row.recv_q)
         && pattern.send_q.is_none_or(|bytes| bytes == row.send_q)
+        && pattern.timer.as_ref().is_none_or(|kind| {
+            let timer = row.timer.as_ref();
+            timer.is_some_and(|timer| timer.kind.name() == kind)
+        })
+        && pattern
+            .retransmits
+            .is_none_or(|count| count.allow(row.retransmits.into()))
+        && pattern
+            .owned
+            .is_none_or(|owned| owned == row.node.is_some())
 }
 
 fn shown_pattern(pattern: &SocketPattern) -> String {
@@ -92,6 +104,13 @@ fn shown_pattern(pattern: &SocketPattern) -> String {
         number("remote port", pattern.remote_port.map(u32::from)),
         number("recv-q", pattern.recv_q),
         number("send-q", pattern.send_q),
+        pattern.timer.as_ref().map(|kind| format!("timer {kind}")),
+        pattern
+            .retransmits
+            .map(|count| format!("retransmits {count}")),
+        pattern
+            .owned
+            .map(|owned| if owned { "of a program" } else { "of nobody" }.to_owned()),
     ]
     .into_iter()
     .flatten()
@@ -104,8 +123,17 @@ fn shown_pattern(pattern: &SocketPattern) -> String {
 }
 
 fn shown_row(row: &SocketRow) -> String {
-    format!(
+    let mut shown = format!(
         "{} {} {} - {} recv-q {} send-q {}",
         row.proto, row.state, row.local, row.remote, row.recv_q, row.send_q
-    )
+    );
+    // Writing to a text does not fail.
+    if let Some(timer) = &row.timer {
+        let (kind, left) = (timer.kind.name(), timer.expires_ms);
+        write!(shown, " timer {kind} {left}ms").ok();
+    }
+    if row.retransmits > 0 {
+        write!(shown, " retransmits {}", row.retransmits).ok();
+    }
+    shown
 }

@@ -44,6 +44,8 @@ pub(super) fn node(name: &str, host: &str, ready: Option<Ready>) -> NodePlan {
         command: vec![name.to_owned()],
         command_place: Place::default(),
         env: BTreeMap::new(),
+        display: None,
+        terminal: None,
         join: None,
         ready,
         names: BTreeMap::new(),
@@ -58,6 +60,8 @@ pub(super) fn host(name: &str, address: &str) -> HostPlan {
             address: address.parse::<Ipv4Addr>().unwrap(),
         }],
         sysctls: BTreeMap::new(),
+        place: Place::default(),
+        stealth: false,
     }
 }
 
@@ -71,6 +75,8 @@ pub(super) fn plan(checks: Vec<CheckKind>) -> Plan {
         cell: "cell".to_owned(),
         networks: Vec::new(),
         hosts: vec![host("hub", HUB), host("left", LEFT)],
+        links: Vec::new(),
+        routes: BTreeMap::new(),
         nodes: vec![
             node("server", "hub", Some(Ready::Listening(15102))),
             node("alice", "left", None),
@@ -115,6 +121,7 @@ pub(super) fn flow(
         icmp_errors: Vec::new(),
         events,
         steps: Steps::default(),
+        states: Vec::new(),
     }
 }
 
@@ -158,12 +165,20 @@ pub(super) fn evidence() -> Evidence {
         ("left", vec![owner(&alice, Some("alice"))]),
     ];
     Evidence {
+        deeds: Vec::new(),
         flows: vec![alice],
         hosts: hosts
             .into_iter()
             .map(|(name, owners)| {
                 let interfaces = vec![complete(&format!("{name}@lan"))];
-                (host_name(name), HostEvidence { interfaces, owners })
+                (
+                    host_name(name),
+                    HostEvidence {
+                        interfaces,
+                        owners,
+                        link: None,
+                    },
+                )
             })
             .collect(),
         nodes: ["server", "alice", "bob"]
@@ -179,7 +194,7 @@ pub(super) fn evidence() -> Evidence {
                 )
             })
             .into(),
-        marks: BTreeMap::new(),
+        ..Evidence::default()
     }
 }
 

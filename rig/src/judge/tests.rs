@@ -403,6 +403,13 @@ fn output_is_counted_by_line_and_shown_harmless() {
     );
 }
 
+fn table_of(sockets: Vec<SocketRow>) -> SocketTable {
+    SocketTable {
+        sockets,
+        ..SocketTable::default()
+    }
+}
+
 #[test]
 fn sockets_are_those_of_the_node_and_those_of_nobody() {
     let row = |state: &str, local: &str, recv_q, node: Option<&str>| SocketRow {
@@ -413,6 +420,8 @@ fn sockets_are_those_of_the_node_and_those_of_nobody() {
         local: address(local),
         remote: address("10.0.0.11:40000"),
         node: node.map(node_name),
+        timer: None,
+        retransmits: 0,
     };
     let table = vec![
         row("LISTEN", "0.0.0.0:15102", 0, Some("server")),
@@ -424,7 +433,7 @@ fn sockets_are_those_of_the_node_and_those_of_nobody() {
     let at = MarkName::new("end").unwrap();
     evidence
         .marks
-        .insert(at, BTreeMap::from([(host_name("hub"), table)]));
+        .insert(at, BTreeMap::from([(host_name("hub"), table_of(table))]));
     let of = |state: &str, recv_q, count| SocketPattern {
         state: Some(state.to_owned()),
         recv_q,

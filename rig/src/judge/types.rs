@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::agent::protocol::{ConnectionOwner, InterfaceProof, SocketRow};
 use crate::analysis::Flow;
+use crate::link::{LinkAccount, What};
 use crate::plan::Stream;
 use crate::spec::Place;
 use crate::units::{HostName, MarkName, NodeName, Signal, Timestamp};
@@ -18,6 +20,9 @@ use crate::units::{HostName, MarkName, NodeName, Signal, Timestamp};
 pub enum Verdict {
     /// It holds.
     Pass,
+    /// A cell fails, as the matrix file says that it will.
+    #[serde(rename = "xfail")]
+    ExpectedFailure,
     /// It was not run, for a reason that is given.
     Skipped,
     /// The evidence is not complete enough to tell.
@@ -34,6 +39,7 @@ impl Verdict {
     pub fn word(self) -> &'static str {
         match self {
             Self::Pass => "pass",
+            Self::ExpectedFailure => "xfail",
             Self::Skipped => "skipped",
             Self::Inconclusive => "inconclusive",
             Self::Fail => "fail",
@@ -51,8 +57,43 @@ pub struct Evidence {
     pub hosts: BTreeMap<HostName, HostEvidence>,
     /// By node; a node that was never started has no entry.
     pub nodes: BTreeMap<NodeName, NodeEvidence>,
+    /// What links did to the packets of `wire.pcapng`, as far as they are there.
+    pub deeds: Vec<LinkDeed>,
     /// Socket tables by mark and host.
-    pub marks: BTreeMap<MarkName, BTreeMap<HostName, Vec<SocketRow>>>,
+    pub marks: Marks,
+    /// What each host saw of its connections, where there are marks: flows with their states kept.
+    pub views: BTreeMap<HostName, Vec<Flow>>,
+    /// When hosts were cut off.
+    pub outages: Vec<HostOutage>,
+}
+
+/// Socket tables by mark and host.
+pub type Marks = BTreeMap<MarkName, BTreeMap<HostName, SocketTable>>;
+
+/// The socket table of a host at a marked moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SocketTable {
+    /// Immediately before it was read.
+    pub from: Timestamp,
+    /// Immediately after it was read.
+    pub until: Timestamp,
+    /// One row a socket, listening ones first.
+    pub sockets: Vec<SocketRow>,
+}
+
+/// A time during which a host was off a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostOutage {
+    /// The host.
+    pub host: HostName,
+    /// What became of it: `has crashed` or `is unplugged`.
+    pub why: &'static str,
+    /// Its address there.
+    pub address: IpAddr,
+    /// From when on nothing arrived.
+    pub from: Timestamp,
+    /// Since when packets arrive again.
+    pub until: Option<Timestamp>,
 }
 
 /// What a host's agent reported.
@@ -62,6 +103,20 @@ pub struct HostEvidence {
     pub interfaces: Vec<InterfaceProof>,
     /// Which node opened which connection.
     pub owners: Vec<ConnectionOwner>,
+    /// What it did to packets, where it is the host of a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkAccount>,
+}
+
+/// What a link did to a packet of `wire.pcapng`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinkDeed {
+    /// The link.
+    pub link: HostName,
+    /// `frame.number` of the packet as it was sent; the first is 1.
+    pub frame: u64,
+    /// What was done.
+    pub what: What,
 }
 
 /// What was observed of a node.
@@ -154,6 +209,7 @@ pub struct Judgement {
     pub checks: Vec<CheckReport>,
     /// Comments for the packets that the checks rest on.
     pub annotations: Vec<Annotation>,
-    /// Why the captures of the cell are not proven complete, if they are not.
+    /// Why the evidence of the cell cannot be relied on, if it cannot: captures that are not proven
+    /// complete, or that tell another story than the kernel.
     pub doubt: Option<String>,
 }

@@ -3,7 +3,7 @@
 use crate::plan::{CheckKind, Plan};
 
 use super::types::{CheckReport, Evidence, Judgement, Verdict};
-use super::{complete, connections, programs, sockets};
+use super::{complete, connections, links, programs, sockets, states};
 
 /// Judges every check of `plan` by `evidence`.
 #[must_use]
@@ -15,6 +15,7 @@ pub fn judge(plan: &Plan, evidence: &Evidence) -> Judgement {
             CheckKind::Flow(flow) => connections::judge(flow, plan, evidence),
             CheckKind::Exit(exit) => programs::judge_exit(exit, evidence),
             CheckKind::Output(output) => programs::judge_output(output, evidence),
+            CheckKind::Loss(loss) => links::judge(loss, evidence),
             CheckKind::Sockets(sockets) => sockets::judge(sockets, plan, evidence),
         };
         annotations.extend(finding.annotations);
@@ -33,7 +34,7 @@ pub fn judge(plan: &Plan, evidence: &Evidence) -> Judgement {
     let worst = checks.iter().map(|check| check.verdict).max();
     let worst = worst.unwrap_or(Verdict::Pass);
     // A cell passes on complete evidence alone, also where no check looks at the wire.
-    let doubt = complete::doubt_of_cell(plan, evidence);
+    let doubt = complete::doubt_of_cell(plan, evidence).or_else(|| states::doubt(evidence));
     let least = if doubt.is_some() {
         Verdict::Inconclusive
     } else {

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use crate::spec::{CellRule, Diagnostics, Problem, Spec};
+use crate::spec::{CellRule, Diagnostics, ExpectedFailure, Problem, Spec};
 
 /// The most cells that a matrix may have, excluded ones included.
 pub const MAX_CELLS: usize = 10_000;
@@ -87,6 +87,7 @@ pub fn expand(spec: &Spec) -> Result<Matrix, Diagnostics> {
             problems.push(Problem::at(rule.place, message).hint(hint));
         }
     }
+    problems.extend(idle(spec, &matrix.cells));
     if matrix.cells.is_empty() {
         let place = spec.exclude.first().map(|rule| rule.place);
         let mut problem = Problem::of_file("no cell is left: `exclude` takes out all of them");
@@ -98,6 +99,27 @@ pub fn expand(spec: &Spec) -> Result<Matrix, Diagnostics> {
     } else {
         Err(wrong(problems))
     }
+}
+
+/// Why a cell is expected to fail, if it is: the first entry that names it tells.
+#[must_use]
+pub fn expected_failure<'s>(spec: &'s Spec, cell: &Cell) -> Option<&'s ExpectedFailure> {
+    let mut expected = spec.expected_failures.iter();
+    expected.find(|expected| expected.when.holds(|axis| cell.value(axis)))
+}
+
+/// Expected failures of no cell: nobody would learn that they are out of date.
+fn idle<'s>(spec: &'s Spec, cells: &'s [Cell]) -> impl Iterator<Item = Problem> + 's {
+    let names = |expected: &ExpectedFailure, cell: &Cell| {
+        expected_failure(spec, cell).is_some_and(|first| first.place == expected.place)
+    };
+    let idle = spec.expected_failures.iter();
+    idle.filter(move |expected| !cells.iter().any(|cell| names(expected, cell)))
+        .map(|expected| {
+            let message = "no cell is expected to fail by this entry";
+            Problem::at(expected.place, message)
+                .hint("the cells are excluded, or an entry before it names them")
+        })
 }
 
 /// Every combination of values, the last axis varying fastest.

@@ -3,5 +3,7 @@
 mod expand;
 mod filter;
 
-pub use expand::{Cell, Excluded, MAX_CELL_NAME_BYTES, MAX_CELLS, Matrix, expand};
+pub use expand::{
+    Cell, Excluded, MAX_CELL_NAME_BYTES, MAX_CELLS, Matrix, expand, expected_failure,
+};
 pub use filter::{FilterError, select};

@@ -29,6 +29,33 @@ impl EventPattern {
         Ok(Self { item })
     }
 
+    /// Reads an event that one packet can be seen to be: without a direction, and without
+    /// conditions on what came before it or became of it.
+    ///
+    /// ```
+    /// # use rig::pattern::EventPattern;
+    /// assert!(EventPattern::parse_alone("DATA[len=12]").is_ok());
+    /// assert!(EventPattern::parse_alone("> RST").is_err());
+    /// assert!(EventPattern::parse_alone("RST[gap>=1s]").is_err());
+    /// ```
+    pub fn parse_alone(text: &str) -> Result<Self, PatternError> {
+        let event = Self::parse(text)?;
+        let error = |message: String| PatternError::new(message, 0, text.len());
+        if text.trim_start().starts_with(['>', '<', '-']) {
+            let message = "the direction is not part of this event".to_owned();
+            return Err(error(message).hint("leave the sign out"));
+        }
+        let conditions = event.item.event_test().map(|test| &test.conditions);
+        let mut conditions = conditions.into_iter().flatten();
+        match conditions.find(|condition| !condition.is_told_by_one_packet()) {
+            Some(condition) => {
+                let message = format!("`{}` is not told by one packet", condition.text);
+                Err(error(message).hint("use len, bytes, flags, win and mss"))
+            }
+            None => Ok(event),
+        }
+    }
+
     /// Whether the event at `index` of a flow is such a one. Other than in a pattern, a repeat is
     /// an event like any other here, whether or not the conditions ask about it.
     #[must_use]

@@ -142,6 +142,14 @@ impl EventTest {
 }
 
 impl Condition {
+    /// Whether a packet by itself shows if it holds.
+    pub(super) fn is_told_by_one_packet(&self) -> bool {
+        !matches!(
+            self.subject,
+            Subject::Gap(_) | Subject::Retransmission(_) | Subject::Lost(_) | Subject::Coalesced(_)
+        )
+    }
+
     pub(super) fn holds(&self, event: &Event, gap: Duration) -> bool {
         match &self.subject {
             Subject::Len(range) => range.contains(&u64::from(event.len_bytes)),

@@ -3,7 +3,8 @@
 //! Between two capturing hosts every packet is recorded twice, and a plain merge would make
 //! analysers call the second record a retransmission. So of each host only what it sent is taken.
 //! What came from outside the set, from a bridge or a machine without an agent, was recorded on
-//! arrival only, and is taken from the first host that saw it.
+//! arrival only, and is taken from the first host that saw it. What a host forwarded is left out,
+//! too: it was sent before, by another one.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -11,6 +12,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::forwarded::{self, Forwarded};
 use super::reader::{OpenError, Reader, Stop};
 use super::record::{Direction, Interface, InterfaceId, Record, Section, Statistics};
 use super::writer::{WriteError, Writer};
@@ -78,19 +80,37 @@ pub struct Merged {
     records: Vec<Record<'static>>,
     statistics: Vec<(InterfaceId, Timestamp, Statistics)>,
     stops: Vec<(String, Stop)>,
+    /// Frames by where they arrived at hosts that forward and what they are known by there, with
+    /// the times of equal ones.
+    arrivals: HashMap<(InterfaceId, u64), Vec<(Timestamp, u64)>>,
+    /// When frames were sent on by the last host that forwarded them.
+    sent_on: HashMap<u64, Timestamp>,
+    /// Frames that a forwarding host sent a second time.
+    copies: Vec<u64>,
 }
 
 impl Merged {
     /// Merges what hosts captured. A capture that ends early is merged as far as it goes, and
     /// [`Merged::stops`] tells of it.
     pub fn from_hosts(captures: Vec<HostCapture>) -> Result<Self, MergeError> {
+        Self::with_links(captures, &[])
+    }
+
+    /// Merges what hosts captured, of which some forward packets of the others.
+    pub fn with_links(captures: Vec<HostCapture>, links: &[&str]) -> Result<Self, MergeError> {
         let mut merged = Self::default();
-        for HostCapture { host, bytes } in captures {
+        let mut forwards = HashMap::new();
+        for (number, HostCapture { host, bytes }) in captures.into_iter().enumerate() {
+            let is_link = links.contains(&host.as_str());
+            let first = merged.interfaces.len();
             merged.read(host, &bytes)?;
+            let own = (first..merged.interfaces.len()).filter(|_| is_link);
+            let ids = own.filter_map(|index| Some(InterfaceId(u32::try_from(index).ok()?)));
+            forwards.extend(ids.map(|id| (id, number)));
         }
         // A stable sort: of packets of the same nanosecond the first host's comes first.
         merged.records.sort_by_key(|record| record.at);
-        merged.keep_as_sent();
+        merged.keep_as_sent(&forwards);
         Ok(merged)
     }
 
@@ -152,6 +172,33 @@ impl Merged {
         &self.stops
     }
 
+    /// The frame of a packet that arrived at an interface of a forwarding host, by the interface's
+    /// name and what the packet is known by there; of equal ones it is that which arrived next to
+    /// `at`.
+    #[must_use]
+    pub fn frame_that_arrived(&self, interface: &str, at: Timestamp, digest: u64) -> Option<u64> {
+        let index = self.interfaces.iter().position(|i| i.name == interface)?;
+        let id = InterfaceId(u32::try_from(index).ok()?);
+        let equal = self.arrivals.get(&(id, digest))?.iter();
+        let nearest = equal.min_by_key(|(arrived, _)| arrived.0.abs_diff(at.0))?;
+        Some(nearest.1)
+    }
+
+    /// When a frame set out for the host that it is for: the time at which it was sent, or at which
+    /// the last host that forwarded it did so.
+    #[must_use]
+    pub fn last_sent(&self, frame: u64) -> Option<Timestamp> {
+        let place = usize::try_from(frame).ok()?.checked_sub(1)?;
+        let began = self.records.get(place)?.at;
+        Some(self.sent_on.get(&frame).copied().unwrap_or(began))
+    }
+
+    /// Frames that a forwarding host sent a second time, as it sent them.
+    #[must_use]
+    pub fn copies(&self) -> &[u64] {
+        &self.copies
+    }
+
     /// Writes the capture with its notes as pcapng, and gives the writer back.
     pub fn write<W: Write>(&self, writer: W, notes: &MergeNotes) -> Result<W, MergeError> {
         let comments = self.comments_by_frame(notes)?;
@@ -210,7 +257,12 @@ impl Merged {
     }
 
     /// Leaves out what was recorded twice, and the agents' own sentinels.
-    fn keep_as_sent(&mut self) {
+    fn keep_as_sent(&mut self, forwards: &HashMap<InterfaceId, usize>) {
+        let forwarded = if forwards.is_empty() {
+            Forwarded::default()
+        } else {
+            forwarded::find(&self.records, forwards)
+        };
         let frames: Vec<Option<Ethernet>> = self.records.iter().map(|r| self.frame(r)).collect();
         let own: HashSet<[u8; 6]> = self
             .records
@@ -224,12 +276,39 @@ impl Merged {
             .records
             .iter()
             .zip(&frames)
-            .map(|(record, frame)| match frame {
+            .enumerate()
+            .map(|(place, (record, frame))| match frame {
+                _ if forwarded.again.contains(&place) => false,
                 Some(frame) if frame.ether_type == SENTINEL_ETHERTYPE => false,
                 _ if record.direction != Some(Direction::Inbound) => true,
                 Some(frame) if own.contains(&frame.source) => false,
                 _ => arrivals.is_first(record),
             })
+            .collect();
+        let numbers: Vec<u64> = keep
+            .iter()
+            .scan(0, |frame, kept| {
+                *frame += u64::from(*kept);
+                Some(*frame)
+            })
+            .collect();
+        let origins = forwarded.origins.into_iter();
+        self.arrivals = origins
+            .map(|(arrival, equal)| {
+                let kept = equal.into_iter().filter(|(_, place)| keep[*place]);
+                let frames = kept.map(|(at, place)| (at, numbers[place]));
+                (arrival, frames.collect())
+            })
+            .collect();
+        let sent_on = forwarded.sent_on.into_iter();
+        self.sent_on = sent_on
+            .filter(|(place, _)| keep[*place])
+            .map(|(place, at)| (numbers[place], at))
+            .collect();
+        self.copies = forwarded
+            .copies
+            .iter()
+            .map(|place| numbers[*place])
             .collect();
         let mut keep = keep.into_iter();
         self.records.retain(|_| keep.next().unwrap_or(true));
@@ -291,6 +370,7 @@ impl<'a> Arrivals<'a> {
 mod tests {
     use std::net::SocketAddr;
 
+    use super::super::testing::capture;
     use super::*;
     use crate::wire::synth::{Segment, mac_of, udp};
 
@@ -299,40 +379,6 @@ mod tests {
 
     fn address(host: u8) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, host], 1000 + u16::from(host)))
-    }
-
-    fn capture(
-        host: &str,
-        networks: &[&str],
-        packets: &[(usize, u64, Option<Direction>, Vec<u8>)],
-    ) -> HostCapture {
-        let mut writer = Writer::new(Vec::new(), &Section::default()).unwrap();
-        for network in networks {
-            let interface = Interface {
-                name: format!("{host}@{network}"),
-                description: String::new(),
-                link: LinkType::Ethernet,
-                snaplen_bytes: 0,
-            };
-            writer.add_interface(&interface).unwrap();
-        }
-        for (interface, at, direction, data) in packets {
-            let interface = InterfaceId(u32::try_from(*interface).unwrap());
-            let mut record = Record::new(interface, Timestamp(*at), data);
-            record.direction = *direction;
-            writer.write(&record).unwrap();
-        }
-        let statistics = Statistics {
-            received: packets.len() as u64,
-            dropped: 0,
-        };
-        writer
-            .statistics(InterfaceId(0), Timestamp(9), &statistics)
-            .unwrap();
-        HostCapture {
-            host: host.to_owned(),
-            bytes: writer.finish().unwrap(),
-        }
     }
 
     fn syn(from: u8, to: u8) -> Vec<u8> {

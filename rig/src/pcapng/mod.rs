@@ -14,6 +14,7 @@ mod blocks;
 
 mod unpack;
 
+mod forwarded;
 mod merge;
 
 pub use merge::{HostCapture, MergeError, MergeNotes, Merged};
@@ -34,5 +35,7 @@ pub const MAX_INTERFACES: usize = 65_536;
 /// The most name resolution records that are kept of a file; further ones are passed over.
 pub const MAX_NAMES: usize = 1_048_576;
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

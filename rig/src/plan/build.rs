@@ -1,15 +1,25 @@
 //! From a cell to its plan.
 
+use std::collections::BTreeMap;
+
 use super::cell::{Placed, Placement};
-use super::{HostPlan, InterfacePlan, NetworkPlan, NodePlan, Plan, Ready, Subnet};
+use super::{
+    HostPlan, InterfacePlan, LinkPlan, NetworkNeeds, NetworkPlan, NodePlan, Plan, Ready, Subnet,
+};
+use super::{links, windows};
 use crate::matrix::Cell;
-use crate::spec::{Diagnostics, Problem, ReadySpec, Spec};
+use crate::spec::{DISPLAY, Diagnostics, Located, Place, Problem, ReadySpec, Spec};
 use crate::units::NodeName;
 
-/// How many subnets a cell needs: one for each network that a host of its nodes is on.
+/// The networks that a cell needs: one for each that a host of its nodes is on, and those that links
+/// need between them.
 #[must_use]
-pub fn networks_needed(spec: &Spec, cell: &Cell) -> usize {
-    Placement::new(spec, cell).0.networks_in_use().len()
+pub fn networks_needed(spec: &Spec, cell: &Cell) -> NetworkNeeds {
+    let (placement, _) = Placement::new(spec, cell);
+    NetworkNeeds {
+        count: placement.networks_in_use().len(),
+        joined: !placement.topology.links.is_empty(),
+    }
 }
 
 /// Resolves every name of a cell. `subnets` are as many as [`networks_needed`] tells, and go to
@@ -35,15 +45,21 @@ pub fn plan(spec: &Spec, cell: &Cell, subnets: &[Subnet]) -> Result<Plan, Diagno
             Err(problem) => problems.push(problem),
         }
     }
-    let steps = super::steps::steps(&placement, &mut problems);
-    let checks = super::checks::checks(&placement, &steps, &mut problems);
+    let links = links::links(&placement, &mut problems);
+    let steps = super::steps::steps(&placement, &links, &mut problems);
+    let mut checks = super::checks::checks(&placement, &steps, &mut problems);
+    checks.extend(super::checks::losses(&steps, &links));
     if !problems.is_empty() {
         return Err(Diagnostics::new(spec.source.clone(), problems));
     }
     Ok(Plan {
         cell: cell.name.clone(),
         networks: networks(&placement),
-        hosts: hosts(&placement),
+        hosts: hosts(&placement)
+            .chain(links.iter().map(link_host))
+            .collect(),
+        routes: links::routes_of_hosts(&placement),
+        links,
         nodes,
         steps,
         checks,
@@ -60,10 +76,31 @@ fn networks(placement: &Placement<'_>) -> Vec<NetworkPlan> {
         .collect()
 }
 
-fn hosts(placement: &Placement<'_>) -> Vec<HostPlan> {
-    let hosts = placement.hosts.iter().map(|(&name, addresses)| {
-        let sysctls = placement.spec.hosts.get(name).map(|host| &host.sysctls);
-        let sysctls = sysctls.into_iter().flatten();
+/// The host that forwards the packets of a link.
+fn link_host(link: &LinkPlan) -> HostPlan {
+    let interfaces = link.joins.iter().zip(link.order.addresses);
+    HostPlan {
+        name: link.name.clone(),
+        interfaces: interfaces
+            .map(|(network, address)| InterfacePlan {
+                network: network.clone(),
+                address,
+            })
+            .collect(),
+        // Its agent forwards, and nobody else: an engine may let the kernel do it by default.
+        sysctls: BTreeMap::from([(
+            "net.ipv4.ip_forward".to_owned(),
+            Located::new("0".to_owned(), Place::default()),
+        )]),
+        stealth: false,
+        place: Place::default(),
+    }
+}
+
+fn hosts(placement: &Placement<'_>) -> impl Iterator<Item = HostPlan> {
+    placement.hosts.iter().map(|(&name, addresses)| {
+        let host = placement.spec.hosts.get(name);
+        let sysctls = host.into_iter().flat_map(|host| &host.sysctls);
         HostPlan {
             name: name.clone(),
             interfaces: addresses
@@ -74,11 +111,12 @@ fn hosts(placement: &Placement<'_>) -> Vec<HostPlan> {
                 })
                 .collect(),
             sysctls: sysctls
-                .map(|(key, value)| (key.clone(), value.value.clone()))
+                .map(|(key, value)| (key.clone(), value.clone()))
                 .collect(),
+            place: host.map_or_else(Place::default, |host| host.place),
+            stealth: host.is_some_and(|host| host.stealth),
         }
-    });
-    hosts.collect()
+    })
 }
 
 fn node(
@@ -107,8 +145,13 @@ fn node(
     let env = program.env.iter().chain(own.into_iter().flatten());
     let env = env.map(|(key, value)| Ok((key.clone(), placement.render(value, name)?)));
     let env: Result<_, Problem> = env.collect();
+    let mut env: BTreeMap<String, String> = env?;
+    let display = windows::display(placement, name)?;
+    if let Some(display) = &display {
+        env.insert(DISPLAY.to_owned(), display.name());
+    }
     let join = program.join.as_ref();
-    let join = join.map(|text| placement.render(text, name));
+    let join = join.map(|join| windows::typed(join, |text| placement.render(text, name)));
     let ready = program.ready.as_ref();
     let ready = ready.map(|ready| self::ready(placement, name, ready));
     Ok(NodePlan {
@@ -118,7 +161,9 @@ fn node(
         image: program.image.value.clone(),
         command,
         command_place: program.run_place,
-        env: env?,
+        env,
+        terminal: program.terminal,
+        display,
         join: join.transpose()?,
         ready: ready.transpose()?,
         names: placement.names_seen_from(host),
@@ -129,6 +174,8 @@ fn ready(placement: &Placement<'_>, node: &NodeName, ready: &ReadySpec) -> Resul
     Ok(match ready {
         ReadySpec::Listening(port) => Ready::Listening(placement.resolve(port, Some(node))?),
         ReadySpec::Connected(port) => Ready::Connected(placement.resolve(port, Some(node))?),
+        ReadySpec::Bound(port) => Ready::Bound(placement.resolve(port, Some(node))?),
         ReadySpec::Output(text) => Ready::Output(placement.render(text, node)?),
+        ReadySpec::Window(title) => Ready::Window(placement.render(title, node)?),
     })
 }

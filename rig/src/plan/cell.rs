@@ -1,14 +1,18 @@
 //! What is where in a cell, and what holes stand for there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::Ipv4Addr;
 
 use indexmap::IndexMap;
 
 use super::Subnet;
+use super::links;
+use super::topology::{Joined, Topology};
 use crate::matrix::Cell;
 use crate::pattern::Pattern;
-use crate::spec::{Field, FromText, Hole, Located, Place, Problem, Spec, Template, When, hint_for};
+use crate::spec::{
+    Fault, Field, FromText, Hole, Located, Place, Problem, Spec, Template, When, hint_for,
+};
 use crate::units::{HostName, NetworkName, NodeName};
 
 /// A cell whose nodes are placed and whose hosts have addresses.
@@ -21,6 +25,8 @@ pub(super) struct Placement<'a> {
     pub(super) networks: IndexMap<&'a NetworkName, Subnet>,
     /// Hosts in use, in the order of the file, each with its addresses.
     pub(super) hosts: IndexMap<&'a HostName, Vec<(&'a NetworkName, Ipv4Addr)>>,
+    /// Links between the networks of its hosts.
+    pub(super) topology: Topology<'a>,
 }
 
 /// Where a node is and what it is.
@@ -46,6 +52,7 @@ impl<'a> Placement<'a> {
             nodes: IndexMap::new(),
             networks: IndexMap::new(),
             hosts: IndexMap::new(),
+            topology: Topology::default(),
         };
         let mut problems = Vec::new();
         for (name, node) in &spec.nodes {
@@ -67,20 +74,61 @@ impl<'a> Placement<'a> {
                 }
             }
         }
+        problems.extend(placement.find_links());
         (placement, problems)
     }
 
-    /// The networks that hosts of the cell's nodes are on, in the order of the file.
-    pub(super) fn networks_in_use(&self) -> Vec<&'a NetworkName> {
+    /// Finds the links that the cell needs.
+    fn find_links(&mut self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut found = Vec::new();
+        for (position, (name, link)) in self.spec.links.iter().enumerate() {
+            if !self.holds(&link.when) {
+                continue;
+            }
+            match links::is_masquerade(self, link.nat.as_ref()) {
+                Ok(masquerade) => found.push(Joined {
+                    name,
+                    spec: link,
+                    position,
+                    masquerade,
+                }),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let of_hosts: HashSet<&NetworkName> = self.networks_of_hosts().collect();
+        self.topology.links = found;
+        if let Some((first, second)) = self.topology.parallel() {
+            let (name, first) = (first.name, first.spec.place);
+            let message = format!("link `{name}` joins the same networks already");
+            problems.push(Problem::at(second.spec.place, message).other(first, "it is here"));
+        }
+        self.topology.prune(&of_hosts);
+        problems
+    }
+
+    /// The networks that hosts of the cell's nodes are on.
+    fn networks_of_hosts(&self) -> impl Iterator<Item = &'a NetworkName> {
         let spec = self.spec;
-        let in_use = |network: &NetworkName| {
-            let mut hosts = self
-                .nodes
-                .values()
-                .filter_map(|node| spec.hosts.get(node.host));
-            hosts.any(|host| host.networks.iter().any(|n| n.value == *network))
-        };
-        spec.networks.keys().filter(|n| in_use(n)).collect()
+        let hosts = self
+            .nodes
+            .values()
+            .filter_map(|node| spec.hosts.get(node.host));
+        let hosts: Vec<_> = hosts.collect();
+        hosts
+            .into_iter()
+            .flat_map(|host| host.networks.iter().map(|network| &network.value))
+    }
+
+    /// The networks that hosts of the cell's nodes are on and those between them, in the order of
+    /// the file.
+    pub(super) fn networks_in_use(&self) -> Vec<&'a NetworkName> {
+        let mut in_use: HashSet<&NetworkName> = self.networks_of_hosts().collect();
+        in_use.extend(self.topology.links.iter().flat_map(Joined::networks));
+        let networks = self.spec.networks.keys();
+        networks
+            .filter(|network| in_use.contains(network))
+            .collect()
     }
 
     /// Gives every host in use an address on each of its networks. A host's number is its
@@ -187,6 +235,15 @@ impl<'a> Placement<'a> {
         field.resolve(|hole| self.fill(hole, viewer, None))
     }
 
+    /// The value of a field that takes more than its text to read.
+    pub(super) fn resolve_with<T: Clone>(
+        &self,
+        field: &Field<T>,
+        read: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Result<T, Problem> {
+        field.resolve_with(|hole| self.fill(hole, None, None), read)
+    }
+
     /// A pattern, in which the names of the file may stand.
     pub(super) fn resolve_pattern(&self, field: &Field<Pattern>) -> Result<Pattern, Problem> {
         let fill = |hole: &Located<Hole>| self.fill(hole, None, None);
@@ -264,25 +321,38 @@ impl<'a> Placement<'a> {
             return Err(Problem::at(place, message));
         };
         self.seen_from(host, from).ok_or_else(|| {
-            let message = format!("host `{from}` shares no network with `{host}`");
-            Problem::at(place, message).hint("put both on one network under `hosts`")
+            let message = if self.topology.links.is_empty() {
+                format!("host `{from}` shares no network with `{host}`")
+            } else {
+                format!("no network and no link leads from host `{from}` to `{host}`")
+            };
+            let hint = if self.topology.links.iter().any(|link| link.masquerade) {
+                "`nat: masquerade` hides the first network of its link from the second"
+            } else {
+                "put both on one network under `hosts`, or join theirs under `links`"
+            };
+            Problem::at(place, message).hint(hint)
         })
     }
 
     /// The address of `host` on the first network, in the order of the file, that `from` is on
-    /// too.
+    /// too; where they share none, on the nearest that links lead to.
     fn seen_from(&self, host: &HostName, from: &HostName) -> Option<Ipv4Addr> {
         let addresses = self.hosts.get(host)?;
         if host == from {
             return addresses.first().map(|(_, address)| *address);
         }
         let theirs = self.hosts.get(from)?;
-        let shared = self.networks.keys().find(|network| {
-            let on = |list: &[(&NetworkName, Ipv4Addr)]| list.iter().any(|(n, _)| n == *network);
-            on(addresses) && on(theirs)
-        })?;
-        let found = addresses.iter().find(|(network, _)| network == shared)?;
-        Some(found.1)
+        let near: Vec<&NetworkName> = self
+            .networks
+            .keys()
+            .copied()
+            .filter(|network| theirs.iter().any(|(n, _)| n == network))
+            .collect();
+        let on = |network: &NetworkName| addresses.iter().find(|(n, _)| *n == network);
+        let mut ways = self.topology.ways(&near, None).into_iter();
+        ways.find_map(|(network, _)| on(network))
+            .map(|(_, address)| *address)
     }
 
     /// Names of hosts and nodes with their addresses as a host sees them; a node's name goes

@@ -2,8 +2,8 @@
 
 use super::cell::{Named, Placement};
 use super::{
-    Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, OutputCheck, SocketCheck,
-    SocketRows, Step, Stream,
+    Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, LinkPlan, LossCheck, OutputCheck,
+    SocketCheck, SocketRows, Step, Stream,
 };
 use crate::analysis::Sender;
 use crate::spec::{
@@ -30,6 +30,31 @@ pub(super) fn checks(
             }),
             Ok(None) => {}
             Err(problem) => problems.push(problem),
+        }
+    }
+    checks
+}
+
+/// A check for each rule of each link that it has lost a packet: those that the links have at
+/// first, and those that steps add.
+pub(super) fn losses(steps: &[Step], links: &[LinkPlan]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for link in links {
+        let places = link.rule_places.iter().copied();
+        let first = link.order.rules.iter().zip(places);
+        let added = steps.iter().filter_map(|step| match &step.action {
+            Action::Lose { link: on, rule } if *on == link.name => Some((&**rule, step.place)),
+            _ => None,
+        });
+        for (rule, (text, place)) in first.chain(added).enumerate() {
+            checks.push(Check {
+                text: format!("lost on {}: {}", link.name, text.text),
+                kind: CheckKind::Loss(LossCheck {
+                    link: link.name.clone(),
+                    rule,
+                }),
+                place,
+            });
         }
     }
     checks
@@ -175,6 +200,7 @@ fn describe(kind: &CheckKind) -> String {
             };
             format!("{stream} {node} {text:?} in {count} {noun}")
         }
+        CheckKind::Loss(loss) => format!("lost on {}", loss.link),
         CheckKind::Sockets(sockets) => format!("sockets {} at {}", sockets.rows.node, sockets.mark),
     }
 }

@@ -4,14 +4,21 @@
 mod build;
 mod cell;
 mod checks;
+mod faults;
+mod links;
+mod losses;
 mod steps;
+mod topology;
 mod types;
 mod validate;
+mod windows;
 
-pub use crate::spec::{Copies, FlowEnd, SocketPattern, Stream};
+pub use crate::spec::{Copies, DisplaySize, FlowEnd, HostFault, SocketPattern, Stream};
 pub use build::{networks_needed, plan};
 pub use types::{
     Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, HostPlan, Input, InterfacePlan,
-    NetworkPlan, NodePlan, OutputCheck, Plan, Ready, SocketCheck, SocketRows, Step, Subnet,
+    LinkPlan, LossCheck, NetworkNeeds, NetworkPlan, NodePlan, OutputCheck, Plan, Ready,
+    SocketCheck, SocketRows, Step, Subnet,
 };
-pub use validate::{images_used, sketch, validate};
+pub use validate::{sketch, validate};
+pub use windows::{DisplayPlan, Gesture, WindowAct};

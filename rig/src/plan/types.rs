@@ -5,10 +5,12 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::windows::{DisplayPlan, Gesture, WindowAct};
 use crate::analysis::{ConnState, Sender};
+use crate::link::{LinkOrder, Route, Rule, Settings};
 use crate::pattern::{EventPattern, Pattern};
-use crate::spec::{Copies, FlowEnd, Place, SocketPattern, Stream};
-use crate::units::{HostName, ImageName, MarkName, NetworkName, NodeName, Signal};
+use crate::spec::{Copies, FlowEnd, HostFault, Located, Place, SocketPattern, Stream};
+use crate::units::{HostName, ImageName, MarkName, NetworkName, NodeName, Signal, TerminalSize};
 
 /// Everything that a cell needs.
 #[derive(Debug, Clone)]
@@ -17,8 +19,13 @@ pub struct Plan {
     pub cell: String,
     /// Networks, in the order of the file.
     pub networks: Vec<NetworkPlan>,
-    /// Hosts, in the order of the file; only those that the cell's nodes use.
+    /// Hosts, in the order of the file; only those that the cell's nodes use. After them those that
+    /// forward the packets of links.
     pub hosts: Vec<HostPlan>,
+    /// Links, in the order of the file; only those between networks that the cell's hosts use.
+    pub links: Vec<LinkPlan>,
+    /// Ways to networks that hosts are not on.
+    pub routes: BTreeMap<HostName, Vec<Route>>,
     /// Nodes, in the order of the file; only those present in the cell.
     pub nodes: Vec<NodePlan>,
     /// What is done, in order; `use` steps are already replaced by what they stand for.
@@ -38,6 +45,12 @@ impl Plan {
     #[must_use]
     pub fn host(&self, name: &HostName) -> Option<&HostPlan> {
         self.hosts.iter().find(|host| host.name == *name)
+    }
+
+    /// The link with this name.
+    #[must_use]
+    pub fn link(&self, name: &HostName) -> Option<&LinkPlan> {
+        self.links.iter().find(|link| link.name == *name)
     }
 }
 
@@ -72,6 +85,15 @@ impl fmt::Display for Subnet {
     }
 }
 
+/// The networks that a cell needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkNeeds {
+    /// How many.
+    pub count: usize,
+    /// Links join them, so that packets with addresses of one are on another.
+    pub joined: bool,
+}
+
 /// A broadcast domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkPlan {
@@ -89,7 +111,11 @@ pub struct HostPlan {
     /// One interface a network, in the order of the file.
     pub interfaces: Vec<InterfacePlan>,
     /// `net.*` kernel settings of the namespace.
-    pub sysctls: BTreeMap<String, String>,
+    pub sysctls: BTreeMap<String, Located<String>>,
+    /// Where its entry stands in the file.
+    pub place: Place,
+    /// Whether it answers nothing to packets for closed ports.
+    pub stealth: bool,
 }
 
 /// An interface of a host.
@@ -99,6 +125,19 @@ pub struct InterfacePlan {
     pub network: NetworkName,
     /// Its address.
     pub address: Ipv4Addr,
+}
+
+/// Two networks that are joined.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinkPlan {
+    /// Name in the file, and of the host that forwards.
+    pub name: HostName,
+    /// The networks, in the order of the sides.
+    pub joins: [NetworkName; 2],
+    /// What it is and does at first.
+    pub order: LinkOrder,
+    /// Where each of its rules stands in the file.
+    pub rule_places: Vec<Place>,
 }
 
 /// One program on a host.
@@ -118,8 +157,12 @@ pub struct NodePlan {
     pub command_place: Place,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
-    /// What is written to its standard input as soon as it runs.
-    pub join: Option<String>,
+    /// The terminal that it runs on; pipes without it.
+    pub terminal: Option<TerminalSize>,
+    /// The display that its windows are on.
+    pub display: Option<DisplayPlan>,
+    /// What is typed as soon as it runs.
+    pub join: Option<Input>,
     /// When it counts as started; at once without it.
     pub ready: Option<Ready>,
     /// Names that resolve to addresses inside the node: every node and host of the cell.
@@ -133,12 +176,16 @@ pub enum Ready {
     Listening(u16),
     /// It has an established connection to this TCP port.
     Connected(u16),
+    /// It has a socket bound to this UDP port.
+    Bound(u16),
     /// It printed a line that contains this text.
     Output(String),
+    /// It shows a window whose title contains this text.
+    Window(String),
 }
 
 /// A step with its deadline.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// What is done.
     pub action: Action,
@@ -151,7 +198,7 @@ pub struct Step {
 }
 
 /// What a step does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Start these nodes, at the same time where none waits for another, and wait until each is
     /// ready. Starting a node that has ended is its next visit.
@@ -186,6 +233,18 @@ pub enum Action {
         /// The signal.
         signal: Signal,
     },
+    /// Send SIGKILL to a node while a connection of it has data that it has not read; it is stopped
+    /// first, and the data is waited for.
+    KillUnread(NodeName),
+    /// Do something to a whole host.
+    Host {
+        /// What.
+        fault: HostFault,
+        /// The host.
+        host: HostName,
+        /// Whose cables, where it is about cables.
+        networks: Vec<NetworkName>,
+    },
     /// Freeze a node.
     Pause(NodeName),
     /// Thaw a node.
@@ -201,10 +260,40 @@ pub enum Action {
     Wait(NodeName),
     /// Wait until the socket table of a node's host is so.
     Until(SocketRows),
+    /// Do something at the windows of a node.
+    Window {
+        /// The node.
+        node: NodeName,
+        /// What.
+        act: WindowAct,
+    },
     /// Read the socket tables of every host under this name.
     Mark(MarkName),
     /// Let this much time pass.
     Settle(Duration),
+    /// Give a link other settings.
+    Link {
+        /// The link.
+        link: HostName,
+        /// All of them, by the side that packets come from.
+        settings: Box<[Settings; 2]>,
+        /// What of them is new: `cut uplink`.
+        what: String,
+    },
+    /// Let a link lose packets.
+    Lose {
+        /// The link.
+        link: HostName,
+        /// Which.
+        rule: Box<Rule>,
+    },
+    /// Let links pass nothing between the addresses of different groups; everything without any.
+    Partition {
+        /// The groups.
+        groups: Vec<Vec<Ipv4Addr>>,
+        /// How the file names them: `alice, bob | server`.
+        what: String,
+    },
 }
 
 /// How a node is given input.
@@ -216,6 +305,8 @@ pub enum Input {
     Eof,
     /// A signal.
     Signal(Signal),
+    /// What a person does at its window.
+    Window(Gesture),
 }
 
 /// A check with its place.
@@ -240,6 +331,17 @@ pub enum CheckKind {
     Output(OutputCheck),
     /// What a socket table showed.
     Sockets(SocketCheck),
+    /// That a rule of a link has lost a packet.
+    Loss(LossCheck),
+}
+
+/// That a rule of a link has lost a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LossCheck {
+    /// The link.
+    pub link: HostName,
+    /// The rule, by its position among those of the link.
+    pub rule: usize,
 }
 
 /// A check on every flow that the selector finds.

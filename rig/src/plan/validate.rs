@@ -1,6 +1,5 @@
 //! Every cell planned, so that every mistake shows before anything runs.
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use indexmap::IndexMap;
@@ -8,7 +7,6 @@ use indexmap::IndexMap;
 use super::{Plan, Subnet, networks_needed, plan};
 use crate::matrix::{Cell, Matrix, expand};
 use crate::spec::{Diagnostics, Place, Problem, Spec};
-use crate::units::ImageName;
 
 /// The most different mistakes after which no more cells are planned.
 const MAX_PROBLEMS: usize = 1000;
@@ -18,17 +16,8 @@ const MAX_PROBLEMS: usize = 1000;
 /// # Errors
 /// What the file says and cannot be meant in this cell.
 pub fn sketch(spec: &Spec, cell: &Cell) -> Result<Plan, Diagnostics> {
-    let subnets = made_up_subnets(networks_needed(spec, cell));
+    let subnets = made_up_subnets(networks_needed(spec, cell).count);
     plan(spec, cell, &subnets)
-}
-
-/// The images that the nodes of a cell run from.
-///
-/// # Errors
-/// What the file says and cannot be meant in this cell.
-pub fn images_used(spec: &Spec, cell: &Cell) -> Result<BTreeSet<ImageName>, Diagnostics> {
-    let plan = sketch(spec, cell)?;
-    Ok(plan.nodes.into_iter().map(|node| node.image).collect())
 }
 
 /// Expands the matrix and plans each cell with made-up subnets.

@@ -201,6 +201,14 @@ pub(super) fn bad_checks(cell: &CellReport) -> impl Iterator<Item = &CheckReport
     checks.filter(|check| !matches!(check.verdict, Verdict::Pass | Verdict::Skipped))
 }
 
+/// The checks and steps of a cell that failed, in a line each.
+pub(super) fn failed_lines(cell: &CellReport) -> impl Iterator<Item = &str> {
+    let steps = cell.steps.iter().filter(|s| s.verdict == Verdict::Fail);
+    let checks = cell.checks.iter().filter(|c| c.verdict == Verdict::Fail);
+    let steps = steps.map(|step| step.step.as_str());
+    steps.chain(checks.map(|check| check.check.as_str()))
+}
+
 /// `8 checks not judged`; `None` where all were.
 pub(super) fn not_judged<'a>(cells: impl IntoIterator<Item = &'a CellReport>) -> Option<String> {
     let checks = cells.into_iter().flat_map(|cell| &cell.checks);

@@ -162,6 +162,7 @@ mod tests {
             "client=netcat,ending=quit/hosts/left.pcapng",
             "client=netcat,ending=quit/verdict.json",
             "client=socat,ending=quit/verdict.json",
+            "client=telnet,ending=quit/verdict.json",
             "client=terminal,ending=quit/verdict.json",
             "index.html",
             "junit.xml",

@@ -17,8 +17,9 @@ use crate::units::show_duration;
 const TEMPLATE: &str = include_str!("index.html.jinja");
 
 /// Verdicts in the order of the page's first line.
-const COUNTED: [Verdict; 5] = [
+const COUNTED: [Verdict; 6] = [
     Verdict::Pass,
+    Verdict::ExpectedFailure,
     Verdict::Fail,
     Verdict::Error,
     Verdict::Inconclusive,
@@ -50,7 +51,9 @@ struct CellView {
     id: String,
     verdict: &'static str,
     took: String,
+    expected: Option<String>,
     reasons: Vec<String>,
+    screens: Vec<FileView>,
     checks: Vec<CheckView>,
     step_count: String,
     steps: Vec<StepView>,
@@ -135,10 +138,16 @@ fn view(
         verdict: step.verdict.word(),
         took: show_duration(step.took),
     });
-    let files = files_of(cell).into_iter().map(|path| FileView {
+    let file = |path: String| FileView {
         href: href(&path),
         name: line(&path),
+    };
+    let folder = cell.evidence.clone().unwrap_or_default();
+    let screens = cell.screens.iter().map(|screen| FileView {
+        name: line(&screen.file_stem().unwrap_or_default().to_string_lossy()),
+        ..file(folder.join(screen).to_string_lossy().into_owned())
     });
+    let files = files_of(cell).into_iter().map(file);
     CellView {
         name: line(&cell.cell),
         id: format!("cell-{}", index + 1),
@@ -147,6 +156,8 @@ fn view(
             Verdict::Skipped => String::new(),
             _ => show_duration(cell.took),
         },
+        expected: cell.expected.as_deref().map(line),
+        screens: screens.collect(),
         reasons: reason.into_iter().chain(kept_told(cell)).collect(),
         checks: checks.collect(),
         step_count: counted(cell.steps.len(), "step"),

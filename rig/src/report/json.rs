@@ -35,6 +35,7 @@ struct RunJson<'a> {
 #[derive(Serialize)]
 struct CountsJson {
     pass: usize,
+    xfail: usize,
     fail: usize,
     error: usize,
     inconclusive: usize,
@@ -52,9 +53,11 @@ struct VerdictJson<'a> {
 struct CellJson<'a> {
     cell: &'a str,
     verdict: Verdict,
+    expected_failure: Option<&'a str>,
     started: String,
     duration_s: f64,
     evidence: Option<String>,
+    screens: Vec<String>,
     kept: &'a [String],
     trouble: Option<TroubleJson>,
     steps: Vec<StepJson<'a>>,
@@ -112,6 +115,7 @@ pub(super) fn run_json(report: &RunReport) -> serde_json::Result<Vec<u8>> {
         interrupted: report.interrupted,
         counts: CountsJson {
             pass: report.count(Verdict::Pass),
+            xfail: report.count(Verdict::ExpectedFailure),
             fail: report.count(Verdict::Fail),
             error: report.count(Verdict::Error),
             inconclusive: report.count(Verdict::Inconclusive),
@@ -126,9 +130,11 @@ fn cell(report: &CellReport) -> CellJson<'_> {
     CellJson {
         cell: &report.cell,
         verdict: report.verdict,
+        expected_failure: report.expected.as_deref(),
         started: rfc3339(report.started),
         duration_s: report.took.as_secs_f64(),
         evidence: report.evidence.as_deref().map(shown),
+        screens: report.screens.iter().map(|file| shown(file)).collect(),
         kept: &report.kept,
         trouble: report.trouble.as_ref().map(trouble),
         steps: report.steps.iter().map(step).collect(),

@@ -2,7 +2,7 @@
 
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::explain::{bad_checks, not_judged};
+use super::explain::{bad_checks, failed_lines, not_judged};
 use super::reporter::ReportError;
 use super::text::{self, MAX_FILE_BYTES, line, rfc3339};
 use super::{MatrixSource, Screen, explain_check, explain_trouble};
@@ -49,6 +49,7 @@ fn status(cell: &CellReport, source: &MatrixSource) -> TestCaseStatus {
     let mut status = match cell.verdict {
         Verdict::Pass => return TestCaseStatus::success(),
         Verdict::Skipped => TestCaseStatus::skipped(),
+        Verdict::ExpectedFailure => return expected_failure(cell),
         Verdict::Fail => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Verdict::Error | Verdict::Inconclusive => {
             TestCaseStatus::non_success(NonSuccessKind::Error)
@@ -60,6 +61,18 @@ fn status(cell: &CellReport, source: &MatrixSource) -> TestCaseStatus {
         status.set_type(cell.verdict.word());
         status.set_description(description);
     }
+    status
+}
+
+/// As other runners tell it: the format has no word for a failure that is known.
+fn expected_failure(cell: &CellReport) -> TestCaseStatus {
+    let mut status = TestCaseStatus::skipped();
+    let reason = line(cell.expected.as_deref().unwrap_or_default());
+    let failed: Vec<_> = failed_lines(cell).map(line).collect();
+    status
+        .set_message(format!("expected failure: {reason}"))
+        .set_type(cell.verdict.word())
+        .set_description(text::bounded(&failed.join("\n"), MAX_FILE_BYTES).into_owned());
     status
 }
 

@@ -152,6 +152,11 @@ pub(super) fn told(
 /// details.
 fn why(cell: &CellReport, source: &MatrixSource, known: &mut KnownTroubles) -> String {
     let mut out = String::new();
+    if cell.verdict == Verdict::ExpectedFailure {
+        let reason = line(cell.expected.as_deref().unwrap_or_default());
+        let _infallible = writeln!(out, "expected: {reason}");
+        return out;
+    }
     let first = |trouble| known.first(trouble, &cell.cell).map(str::to_owned);
     if let Some(first) = cell.trouble.as_ref().and_then(first) {
         let _infallible = writeln!(out, "as {}", line(&first));

@@ -48,6 +48,7 @@ fn cell(cell: &str, verdict: Verdict) -> CellReport {
     CellReport {
         cell: cell.into(),
         verdict,
+        expected: None,
         started: STARTED,
         took: Duration::from_millis(1234),
         steps: vec![StepReport {
@@ -59,6 +60,7 @@ fn cell(cell: &str, verdict: Verdict) -> CellReport {
         checks: vec![],
         trouble: None,
         evidence: Some(cell.into()),
+        screens: vec![],
         kept: vec![],
     }
 }
@@ -72,7 +74,7 @@ fn trouble(message: &str, place: Option<Place>) -> Trouble {
     }
 }
 
-/// One passed, one failed with a ladder, one inconclusive, two with the same trouble, one skipped.
+/// One passed, one failed with a ladder, one failed as expected, one inconclusive, two with the same trouble, one skipped.
 pub(super) fn run_report() -> RunReport {
     let mut passed = cell("client=terminal,ending=quit", Verdict::Pass);
     passed.checks = vec![check(Verdict::Pass, "")];
@@ -98,6 +100,10 @@ pub(super) fn run_report() -> RunReport {
         "prove the capture of alice@lan complete: the kernel dropped 3 packets",
         None,
     ));
+    let mut expected = cell("client=telnet,ending=quit", Verdict::ExpectedFailure);
+    expected.expected = Some("telnet ends lines with CR LF".into());
+    expected.checks = vec![check(Verdict::Fail, "expected fate SF, came RSTO")];
+    expected.screens = vec!["screens/alice-at-the-end.png".into()];
     let unready = |name| CellReport {
         trouble: Some(trouble(
             "start server: no program of it listens on port 15102 after 5.00s",
@@ -129,6 +135,7 @@ pub(super) fn run_report() -> RunReport {
         cells: vec![
             passed,
             failed,
+            expected,
             inconclusive,
             unready("client=terminal,ending=kill"),
             unready("client=netcat,ending=kill"),
@@ -149,6 +156,8 @@ pub(super) fn hostile_report() -> RunReport {
     for cell in &mut report.cells {
         cell.cell.push_str(HOSTILE);
         cell.kept = vec![HOSTILE.into()];
+        cell.screens = vec![HOSTILE.into()];
+        cell.expected = cell.expected.as_ref().map(|_| HOSTILE.into());
         if let Some(trouble) = &mut cell.trouble {
             trouble.message = HOSTILE.into();
             trouble.hint = Some(HOSTILE.into());

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use super::explain::{bad_checks, not_judged};
+use super::explain::{bad_checks, failed_lines, not_judged};
 use super::reporter::{ReportError, Reporter};
 use super::text::{MAX_TERMINAL_BYTES, counted, indent, line, verdict_word};
 use super::{MatrixSource, Screen, explain_check, explain_trouble};
@@ -23,8 +23,9 @@ const MAX_CELLS_NAMED: usize = 10;
 const INDENT: usize = 2;
 
 /// Verdicts in the order of the table.
-const ORDER: [Verdict; 5] = [
+const ORDER: [Verdict; 6] = [
     Verdict::Pass,
+    Verdict::ExpectedFailure,
     Verdict::Fail,
     Verdict::Error,
     Verdict::Inconclusive,
@@ -78,7 +79,9 @@ fn summarise(report: &RunReport, source: &MatrixSource, screen: Screen) -> Strin
     for group in groups(report).iter().take(MAX_CELLS_TOLD) {
         out.push_str(&tell_group(group, report, source, screen));
     }
-    let judged: Vec<_> = report.cells.iter().filter(|c| has_bad_check(c)).collect();
+    let unexpected = |cell: &&CellReport| cell.verdict != Verdict::ExpectedFailure;
+    let told = report.cells.iter().filter(unexpected);
+    let judged: Vec<_> = told.filter(|c| has_bad_check(c)).collect();
     for cell in judged.iter().take(MAX_CELLS_TOLD) {
         out.push_str(&tell_cell(cell, report, source, screen));
     }
@@ -86,6 +89,7 @@ fn summarise(report: &RunReport, source: &MatrixSource, screen: Screen) -> Strin
         let rest = counted(judged.len() - MAX_CELLS_TOLD, "cell");
         let _infallible = writeln!(out, "and {rest} more, see index.html\n");
     }
+    out.push_str(&expected(report, screen));
     let _infallible = writeln!(out, "{}", counts(report, screen));
     let dir = line(&report.out.to_string_lossy());
     let _infallible = writeln!(out, "evidence: {dir}/index.html, run.json, junit.xml");
@@ -132,6 +136,29 @@ fn evidence(cell: &CellReport, report: &RunReport) -> String {
     format!("{:INDENT$}evidence: {dir}\n", "")
 }
 
+/// The cells that failed as expected, each with what failed in it.
+fn expected(report: &RunReport, screen: Screen) -> String {
+    let mut out = String::new();
+    let expected = |cell: &&CellReport| cell.verdict == Verdict::ExpectedFailure;
+    let cells: Vec<_> = report.cells.iter().filter(expected).collect();
+    for cell in cells.iter().take(MAX_CELLS_TOLD) {
+        let word = verdict_word(cell.verdict, 0, screen);
+        let reason = line(cell.expected.as_deref().unwrap_or_default());
+        let _infallible = writeln!(out, "{word} {}: {reason}", line(&cell.cell));
+        for failed in failed_lines(cell).take(MAX_CELLS_NAMED) {
+            let _infallible = writeln!(out, "{:INDENT$}{}", "", line(failed));
+        }
+    }
+    if cells.len() > MAX_CELLS_TOLD {
+        let rest = counted(cells.len() - MAX_CELLS_TOLD, "cell");
+        let _infallible = writeln!(out, "and {rest} more, see index.html");
+    }
+    if !cells.is_empty() {
+        out.push('\n');
+    }
+    out
+}
+
 /// What `--keep` left on the engine, and what can be done with it; empty where it left nothing.
 fn kept(report: &RunReport) -> String {
     let cells: Vec<_> = report.cells.iter().filter(|c| !c.kept.is_empty()).collect();
@@ -166,6 +193,9 @@ fn groups(report: &RunReport) -> Vec<Group<'_>> {
         let Some(trouble) = &cell.trouble else {
             continue;
         };
+        if cell.verdict == Verdict::ExpectedFailure {
+            continue;
+        }
         let same = groups
             .iter_mut()
             .find(|group| group.verdict == cell.verdict && group.trouble == trouble);
@@ -230,6 +260,10 @@ fn counts(report: &RunReport, screen: Screen) -> Table {
     let mut row = vec![Cell::new(line(&report.matrix))];
     for verdict in ORDER {
         let count = report.count(verdict);
+        // Few matrices have any, and a terminal is narrow.
+        if verdict == Verdict::ExpectedFailure && count == 0 {
+            continue;
+        }
         let cell = right(count.to_string());
         header.push(right(verdict.word().to_owned()));
         row.push(if count > 0 {
@@ -249,7 +283,7 @@ fn colour(verdict: Verdict) -> Color {
     match verdict {
         Verdict::Pass => Color::Green,
         Verdict::Skipped => Color::Grey,
-        Verdict::Inconclusive => Color::Yellow,
+        Verdict::ExpectedFailure | Verdict::Inconclusive => Color::Yellow,
         Verdict::Fail | Verdict::Error => Color::Red,
     }
 }
@@ -278,7 +312,7 @@ mod tests {
     fn a_thousand_cells_do_not_drown_the_reader() {
         let mut report = sample::run_report();
         let failed = report.cells[1].clone();
-        let error = report.cells[3].clone();
+        let error = report.cells[4].clone();
         for _ in 0..1000 {
             report.cells.push(failed.clone());
             report.cells.push(error.clone());

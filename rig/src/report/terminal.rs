@@ -265,7 +265,7 @@ mod tests {
             "1/3 start server, alice  client=netcat,ending=quit",
             "fail         client=netcat,ending=quit (1.23s)",
             "    fail: flow alice -> server fate SF (matrices/chat.yaml:4)",
-            "/6 cells",
+            "/7 cells",
             "1 pass, 1 fail",
             "left behind: network rig-a1b2c3-lan",
         ] {

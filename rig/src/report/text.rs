@@ -70,7 +70,7 @@ pub fn verdict_word(verdict: Verdict, width: usize, screen: Screen) -> String {
     let rendition = match verdict {
         Verdict::Pass => "32",
         Verdict::Skipped => "2",
-        Verdict::Inconclusive => "33",
+        Verdict::ExpectedFailure | Verdict::Inconclusive => "33",
         Verdict::Fail => "31",
         Verdict::Error => "1;31",
     };

@@ -9,12 +9,14 @@ use tokio::sync::mpsc;
 
 use super::driver::{Driver, Observed, StepError};
 use super::event::{CellReport, Event, StepReport, Trouble};
-use super::evidence::{self, Gathered};
+use super::evidence::{self, Gathered, Settled};
+use super::expected;
 use super::transcript::Transcript;
-use crate::agent::protocol::{Request, Response};
+use super::windows::Screen;
+use crate::agent::protocol::{CAPTURE_PATH, Request, Response};
 use crate::backend::{Backend, BackendError, Blame, LiveCell};
 use crate::judge::{HostEvidence, Verdict};
-use crate::matrix::Cell;
+use crate::matrix::{self, Cell};
 use crate::pcapng::HostCapture;
 use crate::plan::{self, Plan};
 use crate::spec::{Place, Spec};
@@ -28,6 +30,14 @@ pub(super) struct CellRun<B> {
     pub(super) out: PathBuf,
     pub(super) keep: bool,
     pub(super) events: mpsc::Sender<Event>,
+}
+
+/// What was seen of a cell by the end of its steps.
+struct Seen {
+    observed: Observed,
+    hosts: Vec<(HostEvidence, HostCapture)>,
+    /// Pictures of the displays as the steps left them.
+    last_screens: Vec<Screen>,
 }
 
 /// What is known of a cell while it runs.
@@ -47,10 +57,11 @@ pub(super) async fn run_cell<B: Backend>(run: CellRun<B>) -> CellReport {
         started: Timestamp::now(),
         steps: Vec::new(),
     };
-    match attempt(&run, &mut progress).await {
+    let report = match attempt(&run, &mut progress).await {
         Ok(report) => report,
         Err(error) => progress.report(&cell, Verdict::Error, Some(error.into())),
-    }
+    };
+    expected::weigh(report, matrix::expected_failure(&run.spec, &run.cell))
 }
 
 async fn attempt<B: Backend>(
@@ -68,6 +79,7 @@ async fn attempt<B: Backend>(
     let transcript = Arc::new(Transcript::new(progress.started));
     let driver = Driver::new(&live, &plan, Arc::clone(&transcript));
     let failure = drive(run, &plan, &driver, progress).await;
+    let last_screens = driver.last_screens().await;
     let observed = driver.observe().await;
     let hosts = close_hosts(&live, &plan).await;
     // Not before: the end of a program's input is its word to leave.
@@ -75,7 +87,12 @@ async fn attempt<B: Backend>(
     let trouble = failure.map(|(error, place)| error.into_trouble(place));
     // Unless somebody may want to look at it, its removal goes on beside what follows.
     let kept = run.keep.then_some(live);
-    let mut report = finish(run, &plan, &transcript, observed, hosts, trouble, progress).await?;
+    let seen = Seen {
+        observed,
+        hosts,
+        last_screens,
+    };
+    let mut report = finish(run, &plan, &transcript, seen, trouble, progress).await?;
     if let Some(live) = kept.filter(|_| report.verdict != Verdict::Pass) {
         // The verdict stands, whatever becomes of what was to be looked at.
         match live.keep().await {
@@ -130,8 +147,13 @@ async fn close_host<C: LiveCell>(live: &C, host: &HostName) -> (HostEvidence, Ho
     let mut evidence = HostEvidence::default();
     let mut bytes = Vec::new();
     match live.ask(host, Request::Close).await {
-        Ok(Response::Closed { interfaces, owners }) => {
-            match live.capture(host).await {
+        Ok(Response::Closed {
+            interfaces,
+            owners,
+            link,
+        }) => {
+            evidence.link = link.map(|account| *account);
+            match live.fetch(host, CAPTURE_PATH).await {
                 Ok(fetched) => {
                     bytes = fetched;
                     evidence.interfaces = interfaces;
@@ -156,29 +178,30 @@ async fn finish<B: Backend>(
     run: &CellRun<B>,
     plan: &Arc<Plan>,
     transcript: &Arc<Transcript>,
-    observed: Observed,
-    hosts: Vec<(HostEvidence, HostCapture)>,
+    seen: Seen,
     trouble: Option<(Verdict, Trouble)>,
     progress: &mut Progress,
 ) -> Result<CellReport, BackendError> {
     let mut evidence_of_hosts = BTreeMap::new();
     let mut captures = Vec::new();
-    for (host, (evidence, capture)) in plan.hosts.iter().zip(hosts) {
+    for (host, (evidence, capture)) in plan.hosts.iter().zip(seen.hosts) {
         evidence_of_hosts.insert(host.name.clone(), evidence);
         captures.push(capture);
     }
     let gathered = Gathered {
         plan: Arc::clone(plan),
         transcript: Arc::clone(transcript),
-        observed,
+        observed: seen.observed,
+        last_screens: seen.last_screens,
         hosts: evidence_of_hosts,
         captures,
         folder: run.out.join(&plan.cell),
         judged: trouble.is_none(),
     };
-    let judgement = tokio::task::spawn_blocking(move || evidence::settle(gathered))
-        .await
-        .map_err(|error| BackendError::machine(format!("judge the cell: {error}")))??;
+    let Settled { judgement, screens } =
+        tokio::task::spawn_blocking(move || evidence::settle(gathered))
+            .await
+            .map_err(|error| BackendError::machine(format!("judge the cell: {error}")))??;
     let verdict = trouble
         .as_ref()
         .map_or(judgement.verdict, |(verdict, _)| *verdict);
@@ -191,6 +214,7 @@ async fn finish<B: Backend>(
     let trouble = trouble.map(|(_, trouble)| trouble).or(doubt);
     let mut report = progress.report(&plan.cell, verdict, trouble);
     report.checks = judgement.checks;
+    report.screens = screens;
     report.evidence = Some(PathBuf::from(&plan.cell));
     Ok(report)
 }
@@ -200,12 +224,14 @@ impl Progress {
         CellReport {
             cell: cell.to_owned(),
             verdict,
+            expected: None,
             started: self.started,
             took: Timestamp::now().since(self.started),
             steps: std::mem::take(&mut self.steps),
             checks: Vec::new(),
             trouble,
             evidence: None,
+            screens: Vec::new(),
             kept: Vec::new(),
         }
     }

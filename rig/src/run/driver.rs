@@ -8,11 +8,17 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::faults::Fault;
+use super::link_changes;
+use super::terminal;
 use super::transcript::{Heard, Transcript};
-use crate::agent::protocol::{Request, Response, SocketRow};
+use super::windows::Screen;
+use crate::agent::protocol::{Request, Response};
 use crate::backend::{BackendError, LiveCell, LiveNode};
-use crate::judge::{NodeEvidence, Visit, VisitEnd, unfit};
-use crate::plan::{Action, CheckKind, Input, NodePlan, Plan, Ready, SocketRows, Step};
+use crate::judge::{HostOutage, Marks, NodeEvidence, SocketTable, Visit, VisitEnd, unfit};
+use crate::plan::{
+    Action, CheckKind, HostPlan, Input, NodePlan, Plan, Ready, SocketRows, Step, WindowAct,
+};
 use crate::units::{HostName, MarkName, NodeName, Signal, Timestamp, printable, show_duration};
 
 /// How long the end of a program may take to become known once a check wants to know it.
@@ -21,34 +27,17 @@ const END_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the last output of an ended program may take to arrive.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Signals that stop a program, so that nothing it sends is caused by them.
-const STILL_SIGNALS: [&str; 4] = ["STOP", "TSTP", "TTIN", "TTOU"];
-
 /// How much sooner than its step an agent gives up waiting.
-const ANSWER_MARGIN: Duration = Duration::from_millis(300);
+pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(300);
 
 /// How long the end of a program that did not become ready may take to become known.
-const END_OF_UNREADY: Duration = Duration::from_millis(500);
+const END_OF_UNREADY: Duration = Duration::from_secs(2);
 
 /// Time between two looks at a socket table: the kernel tells nobody when a queue grows.
 const SOCKETS_EVERY: Duration = Duration::from_millis(20);
 
 /// How many of a node's last lines an error shows.
 const SHOWN_LINES: usize = 5;
-
-/// Something done to a node that the wire may show.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    /// When it was done.
-    pub(super) at: Timestamp,
-    /// To which node.
-    pub(super) node: NodeName,
-    /// What: `SIGKILL alice`.
-    pub(super) what: String,
-    /// Whether it makes the node's side of a connection send something; stopping a program does
-    /// not.
-    pub(super) sends: bool,
-}
 
 /// Why a step did not do what it should.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,29 +56,42 @@ impl From<BackendError> for StepError {
 
 /// By when a step must be done.
 #[derive(Debug, Clone, Copy)]
-struct Deadline {
-    at: Instant,
+pub(super) struct Deadline {
+    pub(super) at: Instant,
     /// How long it is after the step's beginning.
-    within: Duration,
+    pub(super) within: Duration,
+}
+
+impl Deadline {
+    /// How long an agent may wait: it knows why nothing comes, so its answer shall come before the
+    /// step is given up.
+    pub(super) fn left_to_agent(self) -> Duration {
+        let left = self.at.saturating_duration_since(Instant::now());
+        left.saturating_sub(ANSWER_MARGIN)
+    }
 }
 
 /// A cell in motion.
 pub(super) struct Driver<'a, C> {
-    cell: &'a C,
-    plan: &'a Plan,
-    transcript: Arc<Transcript>,
+    pub(super) cell: &'a C,
+    pub(super) plan: &'a Plan,
+    pub(super) transcript: Arc<Transcript>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     visits: BTreeMap<NodeName, Vec<LiveVisit>>,
-    marks: BTreeMap<MarkName, BTreeMap<HostName, Vec<SocketRow>>>,
-    faults: Vec<Fault>,
+    marks: Marks,
+    pub(super) faults: Vec<Fault>,
+    pub(super) outages: Vec<HostOutage>,
+    /// What was changed at links, and when.
+    link_changes: Vec<(Timestamp, String)>,
     /// The node whose readiness was waited for last.
     awaited: Option<NodeName>,
     /// How the socket table that is waited for differed at last.
     unfit: Option<String>,
+    screens: Vec<Screen>,
 }
 
 /// A node's program, from its start on.
@@ -105,8 +107,13 @@ struct LiveVisit {
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     pub(super) nodes: BTreeMap<NodeName, NodeEvidence>,
-    pub(super) marks: BTreeMap<MarkName, BTreeMap<HostName, Vec<SocketRow>>>,
+    pub(super) marks: Marks,
     pub(super) faults: Vec<Fault>,
+    /// Pictures that steps took.
+    pub(super) screens: Vec<Screen>,
+    /// What was changed at links, and when.
+    pub(super) link_changes: Vec<(Timestamp, String)>,
+    pub(super) outages: Vec<HostOutage>,
 }
 
 impl<'a, C: LiveCell> Driver<'a, C> {
@@ -145,12 +152,22 @@ impl<'a, C: LiveCell> Driver<'a, C> {
                 self.give(node, input).await
             }
             Action::Kill { node, signal } => self.signal(node, *signal).await,
+            Action::KillUnread(node) => self.kill_unread(node, deadline).await,
+            Action::Host {
+                fault,
+                host,
+                networks,
+            } => self.change_host(*fault, host, networks).await,
             Action::Pause(node) => self.freeze(node, true).await,
             Action::Resume(node) => self.freeze(node, false).await,
             Action::Stop { node, grace } => self.stop(node, *grace).await,
             Action::Wait(node) => self.wait(node).await,
             Action::Until(rows) => self.until(rows).await,
+            Action::Window { node, act } => self.at_window(node, act, deadline).await,
             Action::Mark(mark) => self.mark(mark).await,
+            Action::Link { .. } | Action::Lose { .. } | Action::Partition { .. } => {
+                self.change_links(action).await
+            }
             Action::Settle(time) => {
                 tokio::time::sleep(*time).await;
                 Ok(())
@@ -184,6 +201,10 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             output,
             ended,
         } = self.cell.start(node).await?;
+        let output = match node.terminal {
+            Some(size) => terminal::watch(size, output),
+            None => output,
+        };
         let transcript = Arc::clone(&self.transcript);
         let name = node.name.clone();
         tokio::spawn(async move { transcript.record(name, output).await });
@@ -193,11 +214,6 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             ended.clone(),
         ));
         self.transcript.done(started, &node.name, "started");
-        if let Some(text) = &node.join {
-            self.transcript.told(&node.name, text.trim_end());
-            // A program that has ended already is what its readiness will tell.
-            input.send(text.clone().into_bytes()).await.ok();
-        }
         let visit = LiveVisit {
             started,
             input: Some(input),
@@ -209,67 +225,22 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             .or_default()
             .push(visit);
         self.state().awaited = Some(node.name.clone());
+        match &node.join {
+            Some(Input::Window(gesture)) => {
+                self.join_at_window(node, gesture, deadline).await?;
+            }
+            Some(join) => {
+                self.transcript.told(&node.name, &describe(join));
+                // A program that has ended already is what its readiness will tell.
+                self.give(&node.name, join).await.ok();
+            }
+            None => {}
+        }
         self.await_ready(node, deadline).await
     }
 
-    async fn await_ready(&self, node: &NodePlan, deadline: Deadline) -> Result<(), StepError> {
-        let name = node.name.clone();
-        // The agent knows why nothing listens: its answer shall come before the step is given up.
-        let left = deadline.at.saturating_duration_since(Instant::now());
-        let within = left.saturating_sub(ANSWER_MARGIN);
-        let answer = match &node.ready {
-            None => return Ok(()),
-            Some(Ready::Listening(port)) => {
-                let request = Request::AwaitListening {
-                    node: name,
-                    port: *port,
-                    within,
-                };
-                self.cell.ask(&node.host, request).await
-            }
-            Some(Ready::Connected(port)) => {
-                let request = Request::AwaitConnected {
-                    node: name,
-                    port: *port,
-                    within,
-                };
-                self.cell.ask(&node.host, request).await
-            }
-            Some(Ready::Output(text)) => {
-                return self
-                    .hear(&node.name, text)
-                    .await
-                    .map_err(|error| match error {
-                        // What it printed last is part of the reason.
-                        StepError::Unmet(why) => not_ready(node, "", &why),
-                        other @ StepError::Backend(_) => other,
-                    });
-            }
-        };
-        match answer {
-            Ok(_) => Ok(()),
-            Err(error) => Err(self.never_ready(node, deadline, &error.message).await),
-        }
-    }
-
-    /// A program that never becomes ready is the machine's or its own failure: nothing that the
-    /// matrix asks about was tried yet.
-    async fn never_ready(&self, node: &NodePlan, deadline: Deadline, why: &str) -> StepError {
-        let late = Instant::now() + ANSWER_MARGIN >= deadline.at;
-        let (within, end) = if late {
-            (
-                format!(" within {}", show_duration(deadline.within)),
-                String::new(),
-            )
-        } else {
-            (String::new(), self.end_told(&node.name).await)
-        };
-        let said = self.last_words(&node.name);
-        not_ready(node, &within, &format!("{why}{end}{said}"))
-    }
-
     /// How a node's program ended, for the middle of an error; empty where it goes on.
-    async fn end_told(&self, node: &NodeName) -> String {
+    pub(super) async fn end_told(&self, node: &NodeName) -> String {
         let Some(ended) = self.last_visit(node, |visit| visit.ended.clone()) else {
             return String::new();
         };
@@ -299,9 +270,12 @@ impl<'a, C: LiveCell> Driver<'a, C> {
                 let why = self.state().unfit.take().unwrap_or_default();
                 StepError::Unmet(format!("{}: not within {within}: {why}", step.text))
             }
-            Action::Wait(_) | Action::Stop { .. } => {
-                StepError::Unmet(format!("{}: not within {within}", step.text))
-            }
+            Action::Wait(_)
+            | Action::Stop { .. }
+            | Action::Window {
+                act: WindowAct::Await(_),
+                ..
+            } => StepError::Unmet(format!("{}: not within {within}", step.text)),
             // What the rig does itself and could not is not the programs' failure.
             _ => {
                 let message = format!("{}: not done within {within}", step.text);
@@ -311,7 +285,7 @@ impl<'a, C: LiveCell> Driver<'a, C> {
     }
 
     /// The last lines of a node, for the end of an error.
-    fn last_words(&self, node: &NodeName) -> String {
+    pub(super) fn last_words(&self, node: &NodeName) -> String {
         let lines = self.transcript.last_lines(node, SHOWN_LINES);
         if lines.is_empty() {
             return format!("; {node} printed nothing");
@@ -334,6 +308,7 @@ impl<'a, C: LiveCell> Driver<'a, C> {
                 taken.map(drop).ok_or_else(|| self.no_input(node).into())
             }
             Input::Signal(signal) => self.signal(node, *signal).await,
+            Input::Window(gesture) => self.gesture(node, gesture, None).await,
         }
     }
 
@@ -346,7 +321,7 @@ impl<'a, C: LiveCell> Driver<'a, C> {
         BackendError::machine(format!("tell node `{node}` something: {why}"))
     }
 
-    async fn hear(&self, node: &NodeName, text: &str) -> Result<(), StepError> {
+    pub(super) async fn hear(&self, node: &NodeName, text: &str) -> Result<(), StepError> {
         let mut news = self.transcript.news();
         loop {
             news.mark_unchanged();
@@ -366,35 +341,33 @@ impl<'a, C: LiveCell> Driver<'a, C> {
         }
     }
 
-    async fn signal(&self, node: &NodeName, signal: Signal) -> Result<(), StepError> {
-        let host = self.host_of(node)?;
-        let request = Request::Signal {
-            node: node.clone(),
-            signal,
+    async fn change_links(&self, action: &Action) -> Result<(), StepError> {
+        let Some((links, change, what)) = link_changes::of(action, self.plan) else {
+            return Ok(());
         };
-        if let Response::Signalled { at, .. } = self.cell.ask(&host, request).await? {
-            let sends = !STILL_SIGNALS.contains(&signal.name());
-            self.fault(at, node, &signal.to_string(), sends);
+        for link in links {
+            let change = change.clone();
+            if let Response::Changed { at } = self.cell.ask(link, Request::Link { change }).await? {
+                self.state().link_changes.push((at, what.clone()));
+            }
         }
-        Ok(())
-    }
-
-    async fn freeze(&self, node: &NodeName, frozen: bool) -> Result<(), StepError> {
-        let at = self.cell.freeze(node, frozen).await?;
-        self.fault(at, node, if frozen { "freeze" } else { "thaw" }, !frozen);
         Ok(())
     }
 
     async fn stop(&self, node: &NodeName, grace: Duration) -> Result<(), StepError> {
         self.signal(node, Signal::TERM).await?;
-        if timeout(grace, self.wait(node)).await.is_err() {
-            self.signal(node, Signal::KILL).await?;
-            self.wait(node).await?;
+        if timeout(grace, self.wait(node)).await.is_ok() {
+            return Ok(());
         }
-        Ok(())
+        if let Err(error) = self.signal(node, Signal::KILL).await {
+            // It may have ended by now, and the engine be late to say so.
+            let ended = timeout(END_TIMEOUT, self.wait(node)).await;
+            return ended.unwrap_or(Err(error));
+        }
+        self.wait(node).await
     }
 
-    async fn wait(&self, node: &NodeName) -> Result<(), StepError> {
+    pub(super) async fn wait(&self, node: &NodeName) -> Result<(), StepError> {
         let ended = self
             .last_visit(node, |visit| visit.ended.clone())
             .ok_or_else(|| {
@@ -409,11 +382,17 @@ impl<'a, C: LiveCell> Driver<'a, C> {
 
     async fn mark(&self, mark: &MarkName) -> Result<(), StepError> {
         let tables =
-            try_join_all(self.plan.hosts.iter().map(|host| self.table(&host.name))).await?;
+            try_join_all(self.hosts_of_programs().map(|host| self.table(&host.name))).await?;
         self.state()
             .marks
             .insert(mark.clone(), tables.into_iter().collect());
         Ok(())
+    }
+
+    /// The hosts that can have sockets: no program runs on that of a link.
+    fn hosts_of_programs(&self) -> impl Iterator<Item = &HostPlan> {
+        let hosts = self.plan.hosts.iter();
+        hosts.filter(|host| self.plan.link(&host.name).is_none())
     }
 
     /// Reads the socket table of a node's host until it is as wanted.
@@ -425,7 +404,7 @@ impl<'a, C: LiveCell> Driver<'a, C> {
         // Bounded by the step's deadline.
         loop {
             let (_, table) = self.table(&node.host).await?;
-            let Some(why) = unfit(rows, &table) else {
+            let Some(why) = unfit(rows, &table.sockets) else {
                 return Ok(());
             };
             self.state().unfit = Some(why);
@@ -433,25 +412,21 @@ impl<'a, C: LiveCell> Driver<'a, C> {
         }
     }
 
-    async fn table(&self, host: &HostName) -> Result<(HostName, Vec<SocketRow>), StepError> {
+    async fn table(&self, host: &HostName) -> Result<(HostName, SocketTable), StepError> {
         match self.cell.ask(host, Request::Sockets).await? {
-            Response::Sockets { sockets, .. } => Ok((host.clone(), sockets)),
+            Response::Sockets { at, until, sockets } => {
+                let table = SocketTable {
+                    from: at,
+                    until,
+                    sockets,
+                };
+                Ok((host.clone(), table))
+            }
             other => Err(BackendError::machine(format!(
                 "read the socket tables of host `{host}`: its agent answered {other:?}"
             ))
             .into()),
         }
-    }
-
-    fn fault(&self, at: Timestamp, node: &NodeName, what: &str, sends: bool) {
-        self.transcript.done(at, node, what);
-        let what = format!("{what} {node}");
-        self.state().faults.push(Fault {
-            at,
-            node: node.clone(),
-            what,
-            sends,
-        });
     }
 
     /// Waits for the ends that checks want to know and for the last output of ended programs, and
@@ -495,6 +470,9 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             nodes,
             marks: std::mem::take(&mut state.marks),
             faults: std::mem::take(&mut state.faults),
+            screens: std::mem::take(&mut state.screens),
+            link_changes: std::mem::take(&mut state.link_changes),
+            outages: std::mem::take(&mut state.outages),
         }
     }
 
@@ -513,14 +491,18 @@ impl<'a, C: LiveCell> Driver<'a, C> {
         }
     }
 
-    fn host_of(&self, node: &NodeName) -> Result<HostName, BackendError> {
+    pub(super) fn host_of(&self, node: &NodeName) -> Result<HostName, BackendError> {
         self.plan
             .node(node)
             .map(|plan| plan.host.clone())
             .ok_or_else(|| BackendError::machine(format!("there is no node `{node}` in this cell")))
     }
 
-    fn running(&self, node: &NodeName) -> bool {
+    pub(super) fn keep_screen(&self, screen: Screen) {
+        self.state().screens.push(screen);
+    }
+
+    pub(super) fn running(&self, node: &NodeName) -> bool {
         self.last_visit(node, |visit| visit.ended.borrow().is_none())
             .unwrap_or(false)
     }
@@ -537,20 +519,14 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             .map(look)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn not_ready(node: &NodePlan, within: &str, why: &str) -> StepError {
-    let name = &node.name;
-    let message = format!("start node `{name}`: it did not become ready{within}: {why}");
-    StepError::Backend(BackendError::machine(message).or_at(node.command_place))
-}
-
 /// Whether others may wait for this node: nodes that listen come up first.
 fn listens(node: &NodePlan) -> bool {
-    matches!(node.ready, Some(Ready::Listening(_)))
+    matches!(node.ready, Some(Ready::Listening(_) | Ready::Bound(_)))
 }
 
 fn at_step(error: StepError, step: &Step) -> StepError {
@@ -565,6 +541,7 @@ fn describe(input: &Input) -> String {
         Input::Stdin(bytes) => String::from_utf8_lossy(bytes).trim_end().to_owned(),
         Input::Eof => "(end of input)".to_owned(),
         Input::Signal(signal) => format!("({signal})"),
+        Input::Window(gesture) => gesture.describe(),
     }
 }
 

@@ -78,8 +78,10 @@ pub enum ImageState {
 pub struct CellReport {
     /// Stable name.
     pub cell: String,
-    /// The worst of its checks, or `Error`.
+    /// The worst of its checks, or `Error`; `ExpectedFailure` where the file says so.
     pub verdict: Verdict,
+    /// Why it is expected to fail, where the file says that it is.
+    pub expected: Option<String>,
     /// When it began.
     pub started: Timestamp,
     /// How long it took, without the removal of its hosts.
@@ -92,6 +94,8 @@ pub struct CellReport {
     pub trouble: Option<Trouble>,
     /// Folder of its evidence, relative to the run's; `None` when there is none.
     pub evidence: Option<PathBuf>,
+    /// Pictures of its displays, relative to that folder.
+    pub screens: Vec<PathBuf>,
     /// Names of the containers that were left on the machine to be looked at.
     pub kept: Vec<String>,
 }
@@ -107,12 +111,14 @@ impl CellReport {
                 Blame::Input | Blame::Machine => Verdict::Error,
                 Blame::Nobody => Verdict::Skipped,
             },
+            expected: None,
             started: Timestamp::now(),
             took: Duration::ZERO,
             steps: Vec::new(),
             checks: Vec::new(),
             trouble: Some(trouble),
             evidence: None,
+            screens: Vec::new(),
             kept: Vec::new(),
         }
     }

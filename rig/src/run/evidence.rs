@@ -1,28 +1,34 @@
 //! What was observed of a cell becomes its evidence on disk and its verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::driver::{Fault, Observed};
+use super::driver::Observed;
+use super::faults::Fault;
 use super::transcript::Transcript;
-use crate::agent::protocol::SocketRow;
+use super::windows::Screen;
 use crate::analysis::{Analyzer, Feed, Flow, Options};
 use crate::backend::BackendError;
 use crate::judge::{
-    Account, Annotation, CheckReport, Evidence, HostEvidence, Judgement, Verdict, judge, node_of,
+    Account, Annotation, CheckReport, Evidence, HostEvidence, HostOutage, Judgement, LinkDeed,
+    Marks, Verdict, judge, node_of,
 };
 use crate::pcapng::{HostCapture, MergeNotes, Merged};
 use crate::plan::Plan;
-use crate::units::{HostName, MarkName, Timestamp};
+use crate::reconcile::Fate;
+use crate::units::{HostName, Timestamp};
+use crate::wire::decode;
 
 /// Everything that was gathered of a cell.
 pub(super) struct Gathered {
     pub(super) plan: Arc<Plan>,
     pub(super) transcript: Arc<Transcript>,
     pub(super) observed: Observed,
+    /// Pictures of the displays as the steps left them, for a cell that does not pass.
+    pub(super) last_screens: Vec<Screen>,
     pub(super) hosts: BTreeMap<HostName, HostEvidence>,
     pub(super) captures: Vec<HostCapture>,
     /// Folder of the cell's evidence.
@@ -31,15 +37,23 @@ pub(super) struct Gathered {
     pub(super) judged: bool,
 }
 
+/// What came of a cell.
+pub(super) struct Settled {
+    pub(super) judgement: Judgement,
+    /// Files of pictures, relative to the cell's folder.
+    pub(super) screens: Vec<PathBuf>,
+}
+
 /// Writes the evidence and judges the checks.
 ///
 /// # Errors
 /// A file that cannot be written, or a capture that cannot be read.
-pub(super) fn settle(gathered: Gathered) -> Result<Judgement, BackendError> {
+pub(super) fn settle(gathered: Gathered) -> Result<Settled, BackendError> {
     let Gathered {
         plan,
         transcript,
         observed,
+        last_screens,
         mut hosts,
         mut captures,
         folder,
@@ -61,7 +75,13 @@ pub(super) fn settle(gathered: Gathered) -> Result<Judgement, BackendError> {
 
     // A host whose capture could not be fetched has no proof of completeness either.
     captures.retain(|capture| !capture.bytes.is_empty());
-    let merged = Merged::from_hosts(captures)
+    let views = if observed.marks.is_empty() {
+        BTreeMap::new()
+    } else {
+        views_of(&plan, &captures)
+    };
+    let links: Vec<&str> = plan.links.iter().map(|link| link.name.as_str()).collect();
+    let merged = Merged::with_links(captures, &links)
         .map_err(|error| BackendError::machine(format!("merge the captures: {error}")))?;
     for (host, stop) in merged.stops() {
         tracing::warn!(%host, %stop, "a capture ends early");
@@ -69,11 +89,16 @@ pub(super) fn settle(gathered: Gathered) -> Result<Judgement, BackendError> {
             evidence.interfaces.clear();
         }
     }
+    let deeds = link_deeds(&plan, &hosts, &merged);
+    let unarrived = lost_to_outages(&observed.outages, &deeds, &merged);
     let evidence = Evidence {
-        flows: flows_of(&merged),
+        flows: flows_of(&merged, &deeds, &unarrived),
+        deeds,
         hosts,
         nodes: observed.nodes,
         marks: observed.marks,
+        views,
+        outages: observed.outages,
     };
     write_account(
         &folder.join(Account::FILE),
@@ -86,27 +111,132 @@ pub(super) fn settle(gathered: Gathered) -> Result<Judgement, BackendError> {
     };
     let mut comments = judgement.annotations.clone();
     comments.extend(fault_marks(&plan, &evidence, &observed.faults, &merged));
-    write_wire(&folder.join("wire.pcapng"), &merged, &plan, comments)?;
-    Ok(judgement)
+    comments.extend(unarrived);
+    comments.extend(link_marks(&evidence, &observed.link_changes, &merged));
+    let wire = folder.join("wire.pcapng");
+    write_wire(&wire, &merged, &plan, &evidence.hosts, comments)?;
+    let mut screens = observed.screens;
+    if judgement.verdict != Verdict::Pass {
+        screens.extend(last_screens);
+    }
+    let screens = write_screens(&folder, &screens)?;
+    Ok(Settled { judgement, screens })
 }
 
-fn flows_of(merged: &Merged) -> Vec<Flow> {
-    let mut analyzer = Analyzer::new(Options {
+/// Writes pictures, and gives their files, relative to the cell's folder.
+fn write_screens(folder: &Path, screens: &[Screen]) -> Result<Vec<PathBuf>, BackendError> {
+    let below = Path::new("screens");
+    if !screens.is_empty() {
+        let folder = folder.join(below);
+        fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, &error))?;
+    }
+    let files = screens.iter().map(|screen| {
+        let file = below.join(format!("{}.png", screen.name));
+        write(&folder.join(&file), &screen.png)?;
+        Ok(file)
+    });
+    files.collect()
+}
+
+fn flows_of(merged: &Merged, deeds: &[LinkDeed], unarrived: &[Annotation]) -> Vec<Flow> {
+    let unarrived = unarrived.iter().map(|mark| mark.frame);
+    let lost = lost_on_links(deeds).chain(unarrived).collect();
+    let analyzer = Analyzer::new(Options {
         keep_events: true,
         keep_payload: true,
     });
+    analyzed(analyzer, merged, &lost)
+}
+
+/// Frames that links have lost or damaged.
+fn lost_on_links(deeds: &[LinkDeed]) -> impl Iterator<Item = u64> {
+    let losses = deeds.iter().filter(|deed| deed.what.is_loss());
+    losses.map(|deed| deed.frame)
+}
+
+/// What each host saw of its connections: what it sent, and what arrived.
+fn views_of(plan: &Plan, captures: &[HostCapture]) -> BTreeMap<HostName, Vec<Flow>> {
+    let mut views = BTreeMap::new();
+    for host in &plan.hosts {
+        let own = captures
+            .iter()
+            .find(|capture| *capture.host == *host.name.as_str());
+        // One that cannot be read is told where they are merged.
+        let view = own.and_then(|own| Merged::from_hosts(vec![own.clone()]).ok());
+        if let Some(view) = view {
+            let analyzer = Analyzer::new(Options::default()).keeping_states();
+            views.insert(
+                host.name.clone(),
+                analyzed(analyzer, &view, &HashSet::new()),
+            );
+        }
+    }
+    views
+}
+
+fn analyzed(mut analyzer: Analyzer, merged: &Merged, lost: &HashSet<u64>) -> Vec<Flow> {
     let mut feed = Feed::default();
     for (frame, record) in (1..).zip(merged.records()) {
         let Some(interface) = merged.interface(record.interface) else {
             continue;
         };
         feed.push(&mut analyzer, frame, interface.link, record);
+        if lost.contains(&frame) {
+            analyzer.note_fate(frame, Fate::Lost);
+        }
     }
     let passed_over = feed.finish(&mut analyzer);
     if passed_over.is_worth_telling() {
         tracing::warn!(%passed_over, "packets that are in no flow");
     }
     analyzer.finish()
+}
+
+/// What links did to packets that are in the capture. Those that were still under way when it was
+/// closed are not.
+fn link_deeds(
+    plan: &Plan,
+    hosts: &BTreeMap<HostName, HostEvidence>,
+    merged: &Merged,
+) -> Vec<LinkDeed> {
+    let mut found = Vec::new();
+    for link in &plan.links {
+        let account = hosts.get(&link.name).and_then(|host| host.link.as_ref());
+        for deed in account.map_or(&[][..], |account| &account.deeds) {
+            // The agent is another process: its numbers are not taken on trust.
+            let Some(network) = link.joins.get(usize::from(deed.side)) else {
+                continue;
+            };
+            let interface = format!("{}@{network}", link.name);
+            if let Some(frame) = merged.frame_that_arrived(&interface, deed.at, deed.digest) {
+                found.push(LinkDeed {
+                    link: link.name.clone(),
+                    frame,
+                    what: deed.what.clone(),
+                });
+            }
+        }
+    }
+    found
+}
+
+/// Comments on what links did to packets, and beside the packets before which they were changed.
+fn link_marks(
+    evidence: &Evidence,
+    changes: &[(Timestamp, String)],
+    merged: &Merged,
+) -> Vec<Annotation> {
+    let deeds = evidence.deeds.iter().map(|deed| Annotation {
+        frame: deed.frame,
+        comment: deed.what.comment(deed.link.as_str()),
+    });
+    let copies = merged.copies().iter().map(|frame| Annotation {
+        frame: *frame,
+        comment: "a copy, made by the link that sent it".to_owned(),
+    });
+    let changes = changes.iter();
+    let changes = changes.filter_map(|(at, what)| beside(*at, what, merged));
+    deeds.chain(copies).chain(changes).collect()
 }
 
 /// The checks of a cell whose steps were cut short: nothing is known of them.
@@ -157,7 +287,7 @@ fn fault_mark(
         .flat_map(|flow| flow.events.iter().map(move |event| (flow, event)))
         .filter(|(_, event)| fault.sends && event.at >= fault.at)
         .filter(|(flow, event)| {
-            node_of(plan, evidence, flow, event.sender).is_some_and(|node| *node == fault.node)
+            node_of(plan, evidence, flow, event.sender).is_some_and(|node| fault.on.is(node))
         })
         .map(|(_, event)| event.frame)
         .min();
@@ -167,29 +297,69 @@ fn fault_mark(
             comment: fault.what.clone(),
         });
     }
-    let times: Vec<Timestamp> = merged.records().iter().map(|record| record.at).collect();
-    let next = times.partition_point(|at| *at < fault.at);
-    let count = u64::try_from(times.len()).ok()?;
+    beside(fault.at, &fault.what, merged)
+}
+
+/// A comment beside the next packet after a moment; where there is none, beside the last one.
+fn beside(at: Timestamp, what: &str, merged: &Merged) -> Option<Annotation> {
+    let records = merged.records();
+    let next = records.partition_point(|record| record.at < at);
+    let count = u64::try_from(records.len()).ok()?;
     let next = u64::try_from(next).ok()? + 1;
     if next <= count {
         Some(Annotation {
             frame: next,
-            comment: format!("before this packet: {}", fault.what),
+            comment: format!("before this packet: {what}"),
         })
     } else if count > 0 {
         Some(Annotation {
             frame: count,
-            comment: format!("after this packet: {}", fault.what),
+            comment: format!("after this packet: {what}"),
         })
     } else {
         None
     }
 }
 
+/// Marks the packets that set out for a host while it was off the network.
+fn lost_to_outages(outages: &[HostOutage], deeds: &[LinkDeed], merged: &Merged) -> Vec<Annotation> {
+    if outages.is_empty() {
+        return Vec::new();
+    }
+    let on_the_way: HashSet<u64> = lost_on_links(deeds).collect();
+    let mut marks = Vec::new();
+    for (frame, record) in (1..).zip(merged.records()) {
+        // Links delay packets: one that was sent before may come when nobody is there.
+        let at = merged.last_sent(frame).unwrap_or(record.at);
+        let during =
+            |outage: &&HostOutage| at >= outage.from && outage.until.is_none_or(|until| at < until);
+        if on_the_way.contains(&frame) {
+            continue;
+        }
+        let mut possible = outages.iter().filter(during).peekable();
+        if possible.peek().is_none() {
+            continue;
+        }
+        let link = merged.interface(record.interface).map(|one| one.link);
+        let packet = link.and_then(|link| decode(link, &record.data, record.orig_len_bytes).ok());
+        let Some((_, to)) = packet.and_then(|packet| packet.endpoints()) else {
+            continue;
+        };
+        if let Some(outage) = possible.find(|outage| outage.address == to.ip()) {
+            marks.push(Annotation {
+                frame,
+                comment: format!("never arrives: {} {}", outage.host, outage.why),
+            });
+        }
+    }
+    marks
+}
+
 fn write_wire(
     path: &Path,
     merged: &Merged,
     plan: &Plan,
+    hosts: &BTreeMap<HostName, HostEvidence>,
     mut comments: Vec<Annotation>,
 ) -> Result<(), BackendError> {
     comments.sort();
@@ -209,7 +379,7 @@ fn write_wire(
             .into_iter()
             .map(|one| (one.frame, one.comment))
             .collect(),
-        section_comment: format!("cell {}", plan.cell),
+        section_comment: section_comment(plan, hosts),
     };
     let file = File::create(path).map_err(|error| unwritable(path, &error))?;
     merged
@@ -218,10 +388,19 @@ fn write_wire(
         .map_err(|error| BackendError::machine(format!("write {}: {error}", path.display())))
 }
 
-fn write_sockets(
-    path: &Path,
-    marks: &BTreeMap<MarkName, BTreeMap<HostName, Vec<SocketRow>>>,
-) -> Result<(), BackendError> {
+/// Names the cell, and the links that did more than they told.
+fn section_comment(plan: &Plan, hosts: &BTreeMap<HostName, HostEvidence>) -> String {
+    let more = plan.links.iter().filter_map(|link| {
+        let account = hosts.get(&link.name)?.link.as_ref()?;
+        let (name, unrecorded) = (&link.name, account.unrecorded);
+        let told = format!("; link {name} did {unrecorded} more things than its packets tell");
+        (unrecorded > 0).then_some(told)
+    });
+    let more: String = more.collect();
+    format!("cell {}{more}", plan.cell)
+}
+
+fn write_sockets(path: &Path, marks: &Marks) -> Result<(), BackendError> {
     let json = serde_json::to_vec_pretty(marks)
         .map_err(|error| BackendError::machine(format!("write {}: {error}", path.display())))?;
     write(path, &json)

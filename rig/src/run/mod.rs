@@ -5,9 +5,16 @@ mod cell;
 mod driver;
 mod event;
 mod evidence;
+mod expected;
+mod faults;
+mod hosts;
+mod link_changes;
 mod out;
+mod ready;
 mod schedule;
+mod terminal;
 mod transcript;
+mod windows;
 
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,13 @@ implementations:
     ready: { connected: 15102 }
     say: { stdin: "${text}\n" }
     leave: { stdin: "quit\n" }
+  window:
+    image: none
+    display: { size: 320x200 }
+    run: [fake-client, "${address.server}", "15102", "${node}"]
+    ready: { window: "${node}" }
+    say: { type: "${text}\n" }
+    leave: { type: "quit\n" }
 networks: { lan: {} }
 hosts: { hub: [lan], left: [lan], right: [lan] }
 matrix:
@@ -39,6 +46,7 @@ nodes:
   server: { on: hub, is: server }
   alice: { on: left, is: client }
   bob: { on: right, is: client }
+  carol: { on: left, is: window }
 steps:
 %STEPS%
 checks:
@@ -161,7 +169,7 @@ async fn what_is_not_heard_fails_and_nothing_is_judged() {
             .contains("never said"),
         "{cell:#?}"
     );
-    assert_eq!(cell.trouble.as_ref().unwrap().place.unwrap().line, 28);
+    assert_eq!(cell.trouble.as_ref().unwrap().place.unwrap().line, 36);
 }
 
 #[tokio::test]
@@ -252,4 +260,129 @@ async fn an_interrupted_run_skips_the_rest_and_leaves_no_cell() {
     assert_eq!(report.count(Verdict::Skipped), 3, "{report:#?}");
     assert_eq!(started.len(), 1);
     assert_eq!(backend.live_cells(), 0);
+}
+
+const WRONG: &str = "  - { flow: alice -> server:15102, closed-by: alice }";
+
+/// The verdicts of a run in which the first visit is expected to fail.
+async fn expected(checks: &str, more: &str, faults: Faults) -> RunReport {
+    let out = tempfile::tempdir().unwrap();
+    let checks =
+        format!("{checks}\nexpected-failures:\n  - {{ visit: first, reason: known defect{more} }}");
+    run_fake(TALK, &checks, faults, out.path()).await.0
+}
+
+#[tokio::test]
+async fn a_cell_that_fails_as_expected_is_no_failure() {
+    for more in [
+        "",
+        ", fails: closed by alice",
+        ", fails: [x, alice -> server]",
+    ] {
+        let report = expected(WRONG, more, Faults::default()).await;
+        assert_eq!(report.count(Verdict::ExpectedFailure), 1, "{report:#?}");
+        assert_eq!(report.count(Verdict::Fail), 2, "{report:#?}");
+        let cell = &report.cells[0];
+        assert_eq!(cell.verdict, Verdict::ExpectedFailure);
+        assert_eq!(cell.expected.as_deref(), Some("known defect"));
+        assert_eq!(cell.checks[0].verdict, Verdict::Fail);
+    }
+}
+
+#[tokio::test]
+async fn a_cell_that_passes_though_it_is_expected_to_fail_fails() {
+    let report = expected(CLOSED_BY_SERVER, "", Faults::default()).await;
+    assert_eq!(report.count(Verdict::Fail), 1, "{report:#?}");
+    assert_eq!(report.count(Verdict::Pass), 2, "{report:#?}");
+    let trouble = report.cells[0].trouble.as_ref().unwrap();
+    assert_eq!(
+        trouble.message,
+        "passed though it was expected to fail: known defect"
+    );
+    assert_eq!(trouble.place.unwrap().line, 44);
+}
+
+#[tokio::test]
+async fn a_cell_that_fails_otherwise_than_expected_fails() {
+    let report = expected(WRONG, ", fails: bob", Faults::default()).await;
+    assert_eq!(report.count(Verdict::Fail), 3, "{report:#?}");
+    let trouble = report.cells[0].trouble.as_ref().unwrap();
+    assert!(
+        trouble
+            .message
+            .starts_with("failed otherwise than expected: flow alice"),
+        "{trouble:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_is_no_expected_failure() {
+    let faults = Faults {
+        drops: [(HostName::new("hub").unwrap(), 1)].into(),
+        ..Faults::default()
+    };
+    let report = expected(CLOSED_BY_SERVER, "", faults).await;
+    assert_eq!(report.count(Verdict::Inconclusive), 3, "{report:#?}");
+}
+
+#[tokio::test]
+async fn windows_are_typed_at_and_pictures_kept() {
+    let out = tempfile::tempdir().unwrap();
+    let steps = "
+  - start: [server, bob, carol]
+  - { type: carol, text: \"ciao\\n\", window: carol }
+  - { hear: bob, text: ciao }
+  - { key: carol, press: [ctrl+a, enter] }
+  - { click: carol, at: [10, 10] }
+  - { until: { window: carol, title: carol } }
+  - { screenshot: carol, name: after-ciao }
+  - { say: carol, text: perché }
+  - { hear: bob, text: perché }
+  - leave: carol
+  - wait: carol
+";
+    let checks = "  - { flow: carol -> server:15102, count: 1, closed-by: server }";
+    let (report, _) = run_fake(steps, checks, Faults::default(), out.path()).await;
+    assert_eq!(report.count(Verdict::Pass), 3, "{report:#?}");
+    let screens: Vec<_> = report.cells[0].screens.iter().collect();
+    assert_eq!(screens, [Path::new("screens/after-ciao.png")]);
+    let folder = out.path().join("visit=first");
+    assert!(folder.join("screens/after-ciao.png").is_file());
+    let transcript = std::fs::read_to_string(folder.join("transcript.log")).unwrap();
+    for told in [
+        "<- ciao",
+        "<- (ctrl+a enter)",
+        "<- (click at 10, 10)",
+        "!! screenshot after-ciao",
+    ] {
+        assert!(transcript.contains(told), "{told}: {transcript}");
+    }
+}
+
+#[tokio::test]
+async fn a_cell_that_fails_has_a_picture_of_its_end() {
+    let out = tempfile::tempdir().unwrap();
+    let steps = "
+  - start: [server, carol]
+  - { until: { window: carol, title: Welcome }, within: 400ms }
+";
+    let (report, _) = run_fake(steps, "  []", Faults::default(), out.path()).await;
+    assert_eq!(report.count(Verdict::Fail), 3, "{report:#?}");
+    let cell = &report.cells[0];
+    let why = &cell.trouble.as_ref().unwrap().message;
+    assert!(why.contains("\"Welcome\" in its title"), "{why}");
+    assert_eq!(cell.screens, [Path::new("screens/carol-at-the-end.png")]);
+}
+
+#[tokio::test]
+async fn a_window_that_is_not_there_is_an_error() {
+    let out = tempfile::tempdir().unwrap();
+    let steps = "
+  - start: [server, carol]
+  - { kill: carol }
+  - { wait: carol }
+  - { click: carol, at: [10, 10] }
+";
+    let (report, _) = run_fake(steps, "  []", Faults::default(), out.path()).await;
+    assert_eq!(report.count(Verdict::Error), 3, "{report:#?}");
 }

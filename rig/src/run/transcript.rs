@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use crate::backend::OutputChunk;
 use crate::judge::{OutputLine, VisitEnd};
 use crate::plan::Stream;
-use crate::units::{NodeName, Timestamp, printable};
+use crate::units::{HostName, NodeName, Timestamp, printable};
 
 /// How much of one node's output is kept, in bytes; the rest is read and dropped.
 const MAX_OUTPUT_BYTES: usize = 8 * 1024 * 1024;
@@ -42,8 +42,10 @@ struct Log {
 #[derive(Debug)]
 struct Entry {
     at: Timestamp,
-    /// The node, or nothing for the rig itself.
+    /// The node, or nothing for a host or the rig itself.
     node: Option<NodeName>,
+    /// The host, where it is about a whole one.
+    host: Option<HostName>,
     mark: &'static str,
     text: String,
 }
@@ -114,6 +116,17 @@ impl Transcript {
         self.note(at, Some(node), "!!", what);
     }
 
+    /// Notes what was done to a whole host.
+    pub(super) fn done_to_host(&self, at: Timestamp, host: &HostName, what: &str) {
+        self.log().entries.push(Entry {
+            at,
+            node: None,
+            host: Some(host.clone()),
+            mark: "!!",
+            text: what.to_owned(),
+        });
+    }
+
     /// Notes how a node ended.
     pub(super) fn ended(&self, node: &NodeName, end: VisitEnd) {
         self.note(
@@ -129,6 +142,7 @@ impl Transcript {
         let entry = Entry {
             at,
             node: node.cloned(),
+            host: None,
             mark,
             text: text.to_owned(),
         };
@@ -254,7 +268,8 @@ impl Transcript {
         );
         for entry in &log.entries {
             let seconds = entry.at.since(self.started).as_secs_f64();
-            let node = entry.node.as_ref().map_or("rig", NodeName::as_str);
+            let host = entry.host.as_ref().map_or("rig", HostName::as_str);
+            let node = entry.node.as_ref().map_or(host, NodeName::as_str);
             let shown: String = entry.text.chars().take(MAX_SHOWN_CHARS).collect();
             writeln!(
                 text,
@@ -357,6 +372,7 @@ impl Log {
         self.entries.push(Entry {
             at,
             node,
+            host: None,
             mark,
             text,
         });

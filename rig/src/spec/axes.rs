@@ -5,10 +5,10 @@ use indexmap::IndexMap;
 use super::names::Kind;
 use super::read::Reader;
 use super::tree::{Entry, Node as Tree, Value};
-use super::{Axis, AxisValue, CellRule, Located, Place, Problem, When};
+use super::{Axis, AxisValue, CellRule, ExpectedFailure, Located, Place, Problem, When};
 
 /// Words that cannot name an axis, because `${…}` or a rule uses them otherwise.
-const RESERVED: [&str; 4] = ["node", "text", "address", "reason"];
+const RESERVED: [&str; 5] = ["node", "text", "address", "reason", "fails"];
 
 impl Reader<'_> {
     pub(super) fn axes(&mut self, node: &Tree) -> IndexMap<String, Axis> {
@@ -170,6 +170,40 @@ impl Reader<'_> {
         Some(CellRule {
             when,
             reason,
+            place: node.place,
+        })
+    }
+
+    /// The entries of `expected-failures`.
+    pub(super) fn expected_failures(&mut self, node: &Tree) -> Vec<ExpectedFailure> {
+        let items = self.list(node, "`expected-failures`");
+        let read = items.iter().filter_map(|item| self.expected_failure(item));
+        read.collect()
+    }
+
+    fn expected_failure(&mut self, node: &Tree) -> Option<ExpectedFailure> {
+        let Value::Map(entries) = &node.value else {
+            self.expected(node, "cells: a map of axes and values, and a `reason`");
+            return None;
+        };
+        let reason = node.get("reason");
+        if reason.is_none() {
+            let message = "`reason` is missing in an expected failure";
+            self.problem(Problem::at(node.place, message));
+        }
+        let reason = reason.and_then(|reason| self.text(reason, "a reason"));
+        let parts = node.get("fails").map_or(&[][..], Tree::one_or_more);
+        let parts = parts.iter();
+        let fails: Vec<_> = parts
+            .map(|part| self.text(part, "a part of a check's or a step's line"))
+            .collect();
+        let known = |key: &str| matches!(key, "reason" | "fails");
+        let when = self.conditions(entries.iter().filter(|(key, _)| !known(&key.value)))?;
+        let fails: Option<Vec<_>> = fails.into_iter().collect();
+        Some(ExpectedFailure {
+            when,
+            reason: reason?.value,
+            fails: fails?.into_iter().map(|part| part.value).collect(),
             place: node.place,
         })
     }

@@ -67,6 +67,9 @@ const SOCKET_STATES: [&str; 12] = [
     "UNCONN",
 ];
 
+/// What timers of TCP sockets are for.
+const SOCKET_TIMERS: [&str; 4] = ["retransmit", "keepalive", "time-wait", "probe"];
+
 impl Reader<'_> {
     pub(super) fn checks(&mut self, node: &Tree) -> Vec<CheckSpec> {
         let items = self.list(node, "checks");
@@ -259,6 +262,9 @@ impl Reader<'_> {
             "remote-port",
             "recv-q",
             "send-q",
+            "timer",
+            "retransmits",
+            "owner",
             "count",
         ];
         let fields = self.fields(node, "a row of a socket table", node.place, &known)?;
@@ -276,7 +282,19 @@ impl Reader<'_> {
         let recv_q = self.optional(fields, "recv-q", |r, node| r.number(node, bytes, u32::MAX));
         let send_q = self.optional(fields, "send-q", |r, node| r.number(node, bytes, u32::MAX));
         let count = self.optional(fields, "count", |r, node| r.word::<Copies>(node, "a count"));
+        let timer = self.optional(fields, "timer", |r, node| {
+            r.choice(node, "a timer", &SOCKET_TIMERS)
+        });
+        let retransmits = self.optional(fields, "retransmits", |r, node| {
+            r.word::<Copies>(node, "a count")
+        });
+        let owner = self.optional(fields, "owner", |r, node| {
+            r.choice(node, "an owner", &["program", "nobody"])
+        });
         Some(SocketPattern {
+            timer: timer?.map(str::to_owned),
+            retransmits: retransmits?.map(|count| count.value),
+            owned: owner?.map(|owner| owner == "program"),
             proto: proto?.map(str::to_owned),
             state: state?.map(str::to_owned),
             port: port?.map(|port| port.value),

@@ -86,7 +86,7 @@ pub(super) fn parse_tree(opened: Opened) -> Result<Spec, Diagnostics> {
 }
 
 /// The keys of a matrix file.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "version",
     "name",
     "timeouts",
@@ -99,6 +99,7 @@ const KEYS: [&str; 15] = [
     "matrix",
     "exclude",
     "include",
+    "expected-failures",
     "nodes",
     "steps",
     "checks",
@@ -108,10 +109,6 @@ impl Reader<'_> {
     fn spec(&mut self, root: &Node, source: &Arc<Source>) -> Option<Spec> {
         let fields = self.fields(root, "a matrix file", root.place, &KEYS)?;
         self.version(fields);
-        if let Some((key, _)) = fields.entry("links") {
-            let problem = Problem::at(key.place, "`links` are not supported yet");
-            self.problem(problem.hint("hosts on one network talk directly"));
-        }
         if let Some(node) = fields.get("patterns") {
             self.patterns(node);
         }
@@ -137,12 +134,16 @@ impl Reader<'_> {
                 .unwrap_or_default(),
             networks: networks.map(|n| self.networks(n)).unwrap_or_default(),
             hosts: hosts.map(|n| self.hosts(n)).unwrap_or_default(),
+            links: part("links").map(|n| self.links(n)).unwrap_or_default(),
             axes: part("matrix").map(|n| self.axes(n)).unwrap_or_default(),
             exclude: part("exclude")
                 .map(|n| self.cell_rules(n, "`exclude`"))
                 .unwrap_or_default(),
             include: part("include")
                 .map(|n| self.cell_rules(n, "`include`"))
+                .unwrap_or_default(),
+            expected_failures: part("expected-failures")
+                .map(|n| self.expected_failures(n))
                 .unwrap_or_default(),
             nodes: nodes.map(|n| self.nodes(n)).unwrap_or_default(),
             steps: steps.map(|n| self.steps(n, true)).unwrap_or_default(),

@@ -9,6 +9,7 @@ mod source;
 mod types;
 
 mod diagnostics;
+mod keys;
 mod template;
 mod words;
 
@@ -19,26 +20,33 @@ mod axes;
 mod checks;
 mod expectations;
 mod files;
+mod links;
 mod names;
 mod patterns;
 mod read;
 mod steps;
 mod system;
+mod windows;
 
 pub use diagnostics::{Diagnostics, MAX_PROBLEMS_SHOWN, Problem, Style};
 pub(crate) use names::hint_for;
 
 pub use expectations::{Expectations, FlowExpectation, load_expectations};
 pub use files::check_files;
+pub use keys::{Chord, Key, Modifier};
 pub use load::{MAX_FILE_BYTES, load, parse};
 pub use place::{Located, Place};
 pub use source::Source;
 pub use template::{Field, Hole, Part, Template};
 pub use types::{
     ActionSpec, Axis, AxisValue, BaseImage, CargoBuild, CellRule, CheckSpec, CheckSpecKind,
-    ClosedBy, Copies, DEFAULT_START_TIMEOUT, DEFAULT_STEP_TIMEOUT, DEFAULT_STOP_GRACE, ExitSpec,
-    FlowCheckSpec, FlowEnd, FlowEnds, Host, Image, ImageBuild, ImageOrigin, Implementation,
-    LeaveSpec, MAX_HOSTS, MAX_NETWORKS, MAX_NODES, MAX_RENDERED_BYTES, MAX_STEPS, Node, ReadySpec,
-    SocketPattern, Spec, StepSpec, Stream, Timeouts, When,
+    ClosedBy, Copies, DEFAULT_DISPLAY, DEFAULT_START_TIMEOUT, DEFAULT_STEP_TIMEOUT,
+    DEFAULT_STOP_GRACE, DisplaySize, DisplaySpec, ExitSpec, ExpectedFailure, FlowCheckSpec,
+    FlowEnd, FlowEnds, Host, HostFault, Image, ImageBuild, ImageOrigin, Implementation, LeaveSpec,
+    LinkSpec, Linking, LoseSpec, MAX_HOSTS, MAX_LINKS, MAX_NETWORKS, MAX_NODES, MAX_RENDERED_BYTES,
+    MAX_STEPS, Nat, Node, PacketEvent, ReadySpec, SaySpec, Seed, SettingSpec, SocketPattern, Spec,
+    StepSpec, Stream, Timeouts, Times, When, WindowStep,
 };
+pub(crate) use windows::{DISPLAY, display_is_given};
+pub use windows::{LAST_SCREEN, MAX_DISPLAY_SIDE, MIN_DISPLAY_SIDE};
 pub use words::{Fault, FromText, closing_side};

@@ -13,6 +13,7 @@ pub(super) struct Names {
     pub(super) implementations: IndexSet<String>,
     pub(super) networks: IndexSet<String>,
     pub(super) hosts: IndexSet<String>,
+    pub(super) links: IndexSet<String>,
     pub(super) nodes: IndexSet<String>,
     pub(super) marks: IndexSet<String>,
     pub(super) axes: IndexMap<String, AxisNames>,
@@ -46,8 +47,15 @@ impl Names {
             let value = root.get(section).map(|node| &node.value);
             !matches!(value, Some(Value::Map(_) | Value::Null))
         });
+        let mut unknowable: Vec<Kind> = unknowable.map(|(_, kind)| *kind).collect();
+        // Without this section there are no links, which is nothing wrong.
+        let links = root.get("links");
+        if links.is_some_and(|node| !matches!(node.value, Value::Map(_) | Value::Null)) {
+            unknowable.push(Kind::Link);
+        }
         let mut names = Self {
-            unknowable: unknowable.map(|(_, kind)| *kind).collect(),
+            unknowable,
+            links: keys(links),
             images: keys(root.get("images")),
             implementations: keys(root.get("implementations")),
             networks: keys(root.get("networks")),
@@ -104,6 +112,7 @@ impl Names {
             Kind::Implementation => Some(&self.implementations),
             Kind::Network => Some(&self.networks),
             Kind::Host => Some(&self.hosts),
+            Kind::Link => Some(&self.links),
             Kind::Node => Some(&self.nodes),
             Kind::Mark => Some(&self.marks),
             Kind::Axis => None,
@@ -125,6 +134,7 @@ pub(super) enum Kind {
     Implementation,
     Network,
     Host,
+    Link,
     Node,
     Mark,
     Axis,
@@ -138,6 +148,7 @@ impl Kind {
             Self::Implementation => "implementation",
             Self::Network => "network",
             Self::Host => "host",
+            Self::Link => "link",
             Self::Node => "node",
             Self::Mark => "mark",
             Self::Axis => "axis",

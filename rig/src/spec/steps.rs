@@ -3,28 +3,46 @@
 use super::names::Kind;
 use super::read::{Fields, Reader, Scope};
 use super::tree::{Node as Tree, Value};
-use super::{ActionSpec, DEFAULT_STOP_GRACE, Field, Located, Problem, StepSpec};
+use super::{ActionSpec, DEFAULT_STOP_GRACE, Field, HostFault, Located, Problem, StepSpec};
 use crate::units::{MarkName, NodeName, Signal};
 
 /// What a step can do, with the keys that go with each; `within` and `when` go with all.
-const ACTIONS: [(&str, &[&str]); 13] = [
+const ACTIONS: [(&str, &[&str]); 28] = [
     ("start", &["start", "within", "when"]),
     ("say", &["say", "text", "within", "when"]),
     ("hear", &["hear", "text", "within", "when"]),
     ("leave", &["leave", "within", "when"]),
-    ("kill", &["kill", "signal", "within", "when"]),
+    ("kill", &["kill", "signal", "unread", "within", "when"]),
     ("pause", &["pause", "within", "when"]),
     ("resume", &["resume", "within", "when"]),
     ("stop", &["stop", "grace", "within", "when"]),
     ("wait", &["wait", "within", "when"]),
+    ("crash", &["crash", "within", "when"]),
+    ("boot", &["boot", "within", "when"]),
+    ("reboot", &["reboot", "within", "when"]),
+    ("unplug", &["unplug", "network", "within", "when"]),
+    ("plug", &["plug", "network", "within", "when"]),
     ("until", &["until", "within", "when"]),
+    ("type", &["type", "text", "window", "within", "when"]),
+    ("key", &["key", "press", "window", "within", "when"]),
+    ("click", &["click", "at", "button", "within", "when"]),
+    ("screenshot", &["screenshot", "name", "within", "when"]),
     ("mark", &["mark", "within", "when"]),
     ("settle", &["settle", "within", "when"]),
+    ("link", &["link", "set", "from", "within", "when"]),
+    ("cut", &["cut", "from", "within", "when"]),
+    ("mend", &["mend", "from", "within", "when"]),
+    ("lose", &["lose", "within", "when"]),
+    ("partition", &["partition", "within", "when"]),
+    ("heal", &["heal", "within", "when"]),
     ("use", &["use", "within", "when"]),
 ];
 
 /// Keys of steps that are not actions.
-const DETAILS: [&str; 5] = ["text", "signal", "grace", "within", "when"];
+const DETAILS: [&str; 14] = [
+    "text", "signal", "unread", "network", "grace", "press", "window", "at", "button", "name",
+    "set", "from", "within", "when",
+];
 
 impl Reader<'_> {
     /// A list of steps; `use_allowed` is false in the `do` of an axis value.
@@ -121,17 +139,7 @@ impl Reader<'_> {
                 ActionSpec::Hear { node, text }
             }
             "leave" => ActionSpec::Leave(self.node_name(node)?),
-            "kill" => {
-                let signal = self.optional(fields, "signal", |reader, node| {
-                    reader.field(node, "a signal")
-                });
-                let node = self.node_name(node);
-                let default = Field::Fixed(Located::new(Signal::KILL, fields.place));
-                ActionSpec::Kill {
-                    node: node?,
-                    signal: signal?.unwrap_or(default),
-                }
-            }
+            "kill" => self.kill(node, fields)?,
             "pause" => ActionSpec::Pause(self.node_name(node)?),
             "resume" => ActionSpec::Resume(self.node_name(node)?),
             "stop" => {
@@ -144,14 +152,62 @@ impl Reader<'_> {
             }
             "wait" => ActionSpec::Wait(self.node_name(node)?),
             "until" => self.until(node)?,
+            "type" | "key" | "click" | "screenshot" => self.window_step(action, node, fields)?,
             "mark" => ActionSpec::Mark(self.word::<MarkName>(node, "a name")?.value),
             "settle" => ActionSpec::Settle(self.duration(node)?),
-            _ => ActionSpec::Use(self.axis_to_use(node)?),
+            "link" | "cut" | "mend" => self.link_change(action, node, fields)?,
+            "lose" => self.lose_step(node)?,
+            "partition" => self.partition(node)?,
+            "heal" => {
+                self.choice(node, "what can be healed", &["partition"])?;
+                ActionSpec::Partition(Vec::new())
+            }
+            "use" => ActionSpec::Use(self.axis_to_use(node)?),
+            _ => {
+                let network = self.optional(fields, "network", |reader, node| {
+                    reader.reference(node, Kind::Network)
+                });
+                let host = self.reference(node, Kind::Host);
+                ActionSpec::Host {
+                    fault: HostFault::ALL.into_iter().find(|f| f.name() == action)?,
+                    host: host?,
+                    network: network?,
+                }
+            }
         })
     }
 
-    /// What is waited for in a socket table.
+    /// A signal, or SIGKILL with unread data.
+    fn kill(&mut self, node: &Tree, fields: Fields<'_>) -> Option<ActionSpec> {
+        let signal = self.optional(fields, "signal", |reader, node| {
+            reader.field(node, "a signal")
+        });
+        let node = self.node_name(node);
+        let Some((unread, value)) = fields.entry("unread") else {
+            let default = Field::Fixed(Located::new(Signal::KILL, fields.place));
+            return Some(ActionSpec::Kill {
+                node: node?,
+                signal: signal?.unwrap_or(default),
+            });
+        };
+        self.choice(
+            value,
+            "`true`, the only thing to say of `unread`",
+            &["true"],
+        )?;
+        if fields.get("signal").is_some() {
+            let message = "a program that is killed with unread data is killed by SIGKILL";
+            self.problem(Problem::at(unread.place, message).hint("leave `signal` out"));
+            return None;
+        }
+        Some(ActionSpec::KillUnread(node?))
+    }
+
+    /// What is waited for, in a socket table or on a display.
     fn until(&mut self, node: &Tree) -> Option<ActionSpec> {
+        if node.get("window").is_some() {
+            return self.until_window(node);
+        }
         let known = ["sockets", "has", "lacks"];
         let fields = self.fields(node, "this `until`", node.place, &known)?;
         let name = self.required(fields, "sockets");

@@ -9,10 +9,13 @@ use super::read::{Fields, Reader, Scope};
 use super::tree::{Entry, Node as Tree, Value};
 use super::{
     BaseImage, CargoBuild, Field, Host, Image, ImageBuild, ImageOrigin, Implementation, LeaveSpec,
-    Located, MAX_HOSTS, MAX_NETWORKS, MAX_NODES, Node, Place, Problem, ReadySpec, Template,
-    Timeouts, When,
+    Linking, Located, MAX_HOSTS, MAX_NETWORKS, MAX_NODES, Node, Place, Problem, ReadySpec, SaySpec,
+    Template, Timeouts, When,
 };
-use crate::units::{HostName, ImageName, NetworkName, NodeName, Signal};
+use crate::units::{HostName, ImageName, NetworkName, NodeName, Signal, TerminalSize};
+
+/// The keys of a host that is more than a list of networks.
+const HOST_KEYS: [&str; 3] = ["networks", "sysctl", "stealth"];
 
 impl Reader<'_> {
     pub(super) fn timeouts(&mut self, node: &Tree) -> Timeouts {
@@ -103,20 +106,47 @@ impl Reader<'_> {
         Some(text)
     }
 
+    /// The name of a package, or a map with more.
     fn cargo(&mut self, node: &Tree) -> Option<CargoBuild> {
-        let (package, profile) = if let Value::Map(_) = node.value {
-            let fields = self.fields(node, "`cargo`", node.place, &["package", "profile"])?;
-            let package = self.required(fields, "package")?;
-            (package, fields.get("profile"))
-        } else {
-            (node, None)
+        let Value::Map(_) = node.value else {
+            return Some(CargoBuild {
+                package: self.package(node)?,
+                profile: None,
+                features: Vec::new(),
+                link: Linking::default(),
+            });
         };
-        let package = self.word(package, "the name of a package")?;
-        let profile = match profile {
-            Some(node) => Some(self.word(node, "the name of a profile")?),
-            None => None,
-        };
-        Some(CargoBuild { package, profile })
+        let known = ["package", "profile", "features", "link"];
+        let fields = self.fields(node, "`cargo`", node.place, &known)?;
+        let package = self.required(fields, "package");
+        let package = package.and_then(|node| self.package(node));
+        let profile = self.optional(fields, "profile", |reader, node| {
+            reader.word(node, "the name of a profile")
+        });
+        let features = self.optional(fields, "features", Self::features);
+        let link = self.optional(fields, "link", |reader, node| {
+            reader.word(node, "`static` or `dynamic`")
+        });
+        Some(CargoBuild {
+            package: package?,
+            profile: profile?,
+            features: features?.unwrap_or_default(),
+            link: link?.map_or(Linking::default(), |link| link.value),
+        })
+    }
+
+    fn package(&mut self, node: &Tree) -> Option<Located<String>> {
+        self.word(node, "the name of a package")
+    }
+
+    /// Names of features, one or a list.
+    fn features(&mut self, node: &Tree) -> Option<Vec<Located<String>>> {
+        let read: Vec<_> = node
+            .one_or_more()
+            .iter()
+            .map(|item| self.word(item, "the name of a feature"))
+            .collect();
+        read.into_iter().collect()
     }
 
     fn base(&mut self, node: &Tree, what: &'static str) -> Option<BaseImage> {
@@ -141,29 +171,37 @@ impl Reader<'_> {
     }
 
     fn implementation(&mut self, place: Place, node: &Tree) -> Option<Implementation> {
-        let known = ["image", "run", "ready", "join", "say", "leave", "env"];
+        let known = [
+            "image", "run", "terminal", "display", "ready", "join", "say", "leave", "env",
+        ];
         let fields = self.fields(node, "an implementation", place, &known)?;
         let image = self.required(fields, "image");
         let image = image.and_then(|node| self.image_name(node));
         let run = self.required(fields, "run");
         let run_place = run.map_or(place, |node| node.place);
         let run = run.and_then(|node| self.command(node));
+        let display = self.optional(fields, "display", Self::display);
+        let terminal = self.optional(fields, "terminal", Self::terminal);
         let ready = self.optional(fields, "ready", Self::ready);
         let join = self.optional(fields, "join", Self::join);
         let say = self.optional(fields, "say", Self::say);
         let leave = self.optional(fields, "leave", Self::leave);
         let env = self.env(fields);
-        Some(Implementation {
+        let implementation = Implementation {
             place,
             image: image?,
             run: run?,
             run_place,
+            display: display?,
+            terminal: terminal?,
             ready: ready?,
             join: join?,
             say: say?,
             leave: leave?,
             env,
-        })
+        };
+        self.needs_display(&implementation, fields);
+        Some(implementation)
     }
 
     fn image_name(&mut self, node: &Tree) -> Option<Located<ImageName>> {
@@ -197,17 +235,29 @@ impl Reader<'_> {
         words.into_iter().collect()
     }
 
+    /// `{ size: 80x24 }`, or `{}` for the usual size.
+    fn terminal(&mut self, node: &Tree) -> Option<TerminalSize> {
+        let fields = self.fields(node, "`terminal`", node.place, &["size"])?;
+        match fields.get("size") {
+            Some(size) => Some(self.word(size, "columns and rows, such as 80x24")?.value),
+            None => Some(TerminalSize::USUAL),
+        }
+    }
+
     fn ready(&mut self, node: &Tree) -> Option<ReadySpec> {
-        let known = ["listening", "connected", "output"];
+        let known = ["listening", "connected", "bound", "output", "window"];
         let fields = self.fields(node, "`ready`", node.place, &known)?;
         match self.exactly_one(fields, "`ready`", &known)? {
             ("listening", port) => Some(ReadySpec::Listening(self.field(port, "a port")?)),
             ("connected", port) => Some(ReadySpec::Connected(self.field(port, "a port")?)),
-            (_, text) => Some(ReadySpec::Output(self.template(
-                text,
-                "a text",
-                Scope::Node,
-            )?)),
+            ("bound", port) => Some(ReadySpec::Bound(self.field(port, "a port")?)),
+            (key, text) => {
+                let text = self.template(text, "a text", Scope::Node)?;
+                Some(match key {
+                    "window" => ReadySpec::Window(text),
+                    _ => ReadySpec::Output(text),
+                })
+            }
         }
     }
 
@@ -234,28 +284,41 @@ impl Reader<'_> {
         Some((key, node))
     }
 
-    fn join(&mut self, node: &Tree) -> Option<Template> {
+    fn join(&mut self, node: &Tree) -> Option<SaySpec> {
         self.typed(node, "`join`", Scope::Node)
     }
 
-    fn say(&mut self, node: &Tree) -> Option<Template> {
+    fn say(&mut self, node: &Tree) -> Option<SaySpec> {
         self.typed(node, "`say`", Scope::Say)
     }
 
-    /// What a person types: `{ stdin: TEXT }`.
-    fn typed(&mut self, node: &Tree, what: &'static str, scope: Scope) -> Option<Template> {
-        let fields = self.fields(node, what, node.place, &["stdin"])?;
-        let stdin = self.required(fields, "stdin")?;
-        self.template(stdin, "a text", scope)
+    /// What a person types: `{ stdin: TEXT }`, or `{ type: TEXT }` at a window.
+    fn typed(&mut self, node: &Tree, what: &'static str, scope: Scope) -> Option<SaySpec> {
+        let known = ["stdin", "type"];
+        let fields = self.fields(node, what, node.place, &known)?;
+        let (key, text) = self.exactly_one(fields, what, &known)?;
+        let text = self.template(text, "a text", scope)?;
+        Some(match key {
+            "type" => SaySpec::Type(text),
+            _ => SaySpec::Stdin(text),
+        })
     }
 
     fn leave(&mut self, node: &Tree) -> Option<LeaveSpec> {
-        let known = ["stdin", "signal"];
+        let known = ["stdin", "type", "key", "signal"];
         let fields = self.fields(node, "`leave`", node.place, &known)?;
         let (key, value) = self.exactly_one(fields, "`leave`", &known)?;
-        if key == "signal" {
-            let signal = self.word::<Signal>(value, "a signal")?;
-            return Some(LeaveSpec::Signal(signal.value));
+        match key {
+            "signal" => {
+                let signal = self.word::<Signal>(value, "a signal")?;
+                return Some(LeaveSpec::Signal(signal.value));
+            }
+            "key" => return Some(LeaveSpec::Keys(self.chords(value)?)),
+            "type" => {
+                let text = self.template(value, "a text", Scope::Node)?;
+                return Some(LeaveSpec::Type(text));
+            }
+            _ => {}
         }
         if value.scalar().is_some_and(|s| s.plain && s.text == "eof") {
             return Some(LeaveSpec::Eof);
@@ -312,13 +375,16 @@ impl Reader<'_> {
     }
 
     fn host(&mut self, place: Place, node: &Tree) -> Option<Host> {
-        let (networks, sysctls) = if let Value::Map(_) = node.value {
-            let fields = self.fields(node, "a host", place, &["networks", "sysctl"])?;
+        let (networks, sysctls, stealth) = if let Value::Map(_) = node.value {
+            let fields = self.fields(node, "a host", place, &HOST_KEYS)?;
             let networks = self.required(fields, "networks")?;
-            let sysctls = fields.get("sysctl");
-            (networks, sysctls.map(|node| self.sysctls(node)))
+            let sysctls = fields.get("sysctl").map(|node| self.sysctls(node));
+            let stealth = self.optional(fields, "stealth", |reader, node| {
+                reader.choice(node, "`true` or `false`", &["true", "false"])
+            });
+            (networks, sysctls, stealth? == Some("true"))
         } else {
-            (node, None)
+            (node, None, false)
         };
         let mut found: Vec<Located<NetworkName>> = Vec::new();
         for item in networks.one_or_more() {
@@ -339,6 +405,7 @@ impl Reader<'_> {
             place,
             networks: found,
             sysctls: sysctls.unwrap_or_default(),
+            stealth,
         })
     }
 

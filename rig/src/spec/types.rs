@@ -10,10 +10,13 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::{Field, Located, Place, Source, Template};
+use super::{Chord, Field, Located, Place, Source, Template};
 use crate::analysis::{ConnState, Sender};
+use crate::link::{Key, Protocol, Setting};
 use crate::pattern::{EventPattern, Library, Pattern};
-use crate::units::{HostName, ImageName, MarkName, NetworkName, NodeName, Signal};
+use crate::units::{
+    HostName, ImageName, MarkName, NetworkName, NodeName, ScreenName, Signal, TerminalSize,
+};
 
 /// How long a step may take when neither it nor `timeouts` says otherwise.
 pub const DEFAULT_STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,8 +24,16 @@ pub const DEFAULT_STEP_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time between SIGTERM and SIGKILL of a `stop` step that does not say otherwise.
 pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
+/// The size of a display whose entry does not say otherwise.
+pub const DEFAULT_DISPLAY: DisplaySize = DisplaySize {
+    width: 1024,
+    height: 768,
+};
 /// The most hosts that a file may have: each has a host number in a subnet of 24 bits.
 pub const MAX_HOSTS: usize = 200;
+
+/// The most links that a file may have: their addresses come after those of the hosts.
+pub const MAX_LINKS: usize = 40;
 
 /// The most networks that a file may have.
 pub const MAX_NETWORKS: usize = 200;
@@ -54,12 +65,16 @@ pub struct Spec {
     pub networks: IndexMap<NetworkName, Place>,
     /// Hosts by name.
     pub hosts: IndexMap<HostName, Host>,
+    /// Links between networks by name.
+    pub links: IndexMap<HostName, LinkSpec>,
     /// Axes of the matrix by name.
     pub axes: IndexMap<String, Axis>,
     /// Which cells are taken out of the product of the axes.
     pub exclude: Vec<CellRule>,
     /// Which of those are wanted after all.
     pub include: Vec<CellRule>,
+    /// Which cells are expected to fail.
+    pub expected_failures: Vec<ExpectedFailure>,
     /// Nodes by name.
     pub nodes: IndexMap<NodeName, Node>,
     /// What is done.
@@ -111,7 +126,7 @@ pub struct ImageBuild {
     pub dockerfile: Located<PathBuf>,
     /// Folder of the build's context, if it has one.
     pub context: Option<Located<PathBuf>>,
-    /// Package whose static binaries are part of the context.
+    /// Package whose binaries are part of the context.
     pub cargo: Option<CargoBuild>,
     /// The image that the Dockerfile starts from, and how it is made where it is missing.
     pub base: Option<BaseImage>,
@@ -124,6 +139,21 @@ pub struct CargoBuild {
     pub package: Located<String>,
     /// Cargo profile; `None` leaves the choice to the rig.
     pub profile: Option<Located<String>>,
+    /// Features of the package, beside its default ones.
+    pub features: Vec<Located<String>>,
+    /// How the binaries are linked.
+    pub link: Linking,
+}
+
+/// How the binaries of a package are linked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Linking {
+    /// As the workspace says; for images made `FROM scratch`, statically.
+    #[default]
+    Static,
+    /// With the C library and what else is loaded at run time: a program that opens windows cannot do
+    /// otherwise.
+    Dynamic,
 }
 
 /// An image that no Dockerfile makes, and how it is made where it is missing and cannot be pulled.
@@ -146,12 +176,16 @@ pub struct Implementation {
     pub run: Vec<Template>,
     /// Where `run` stands.
     pub run_place: Place,
+    /// The terminal that it runs on; pipes without it.
+    pub terminal: Option<TerminalSize>,
     /// When it counts as started; at once without it.
     pub ready: Option<ReadySpec>,
-    /// What is written to its standard input as soon as it runs, before it counts as started.
-    pub join: Option<Template>,
-    /// What a `say` step writes to its standard input.
-    pub say: Option<Template>,
+    /// The display that its windows are on.
+    pub display: Option<DisplaySpec>,
+    /// What is typed as soon as it runs, before it counts as started.
+    pub join: Option<SaySpec>,
+    /// What a `say` step types.
+    pub say: Option<SaySpec>,
     /// What a `leave` step does.
     pub leave: Option<LeaveSpec>,
     /// Environment variables.
@@ -165,8 +199,39 @@ pub enum ReadySpec {
     Listening(Field<u16>),
     /// It has an established connection to this TCP port.
     Connected(Field<u16>),
+    /// It has a socket bound to this UDP port.
+    Bound(Field<u16>),
     /// It printed a line that contains this text.
     Output(Template),
+    /// It shows a window whose title contains this text.
+    Window(Template),
+}
+
+/// A display of a program's own, at which no person sits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DisplaySpec {
+    /// Where its entry stands.
+    pub place: Place,
+    /// How large it is.
+    pub size: DisplaySize,
+}
+
+/// Width and height of a display, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DisplaySize {
+    /// From left to right.
+    pub width: u16,
+    /// From top to bottom.
+    pub height: u16,
+}
+
+/// Where a person types.
+#[derive(Debug, Clone)]
+pub enum SaySpec {
+    /// On the terminal: this goes to the standard input.
+    Stdin(Template),
+    /// At the program's window.
+    Type(Template),
 }
 
 /// How a person leaves a program.
@@ -174,6 +239,10 @@ pub enum ReadySpec {
 pub enum LeaveSpec {
     /// By typing this.
     Stdin(Template),
+    /// By typing this at its window.
+    Type(Template),
+    /// By pressing these keys at its window.
+    Keys(Vec<Field<Chord>>),
     /// By ending the standard input.
     Eof,
     /// By a signal.
@@ -189,7 +258,77 @@ pub struct Host {
     pub networks: Vec<Located<NetworkName>>,
     /// `net.*` kernel settings.
     pub sysctls: IndexMap<String, Located<String>>,
+    /// Whether it answers nothing to packets for closed ports.
+    pub stealth: bool,
 }
+
+/// Two networks that are joined.
+#[derive(Debug, Clone)]
+pub struct LinkSpec {
+    /// Where its name stands.
+    pub place: Place,
+    /// The networks.
+    pub joins: [Located<NetworkName>; 2],
+    /// In which cells it is there.
+    pub when: When,
+    /// What it does to packets from either side.
+    pub settings: Vec<SettingSpec>,
+    /// What else it does to those that come from one of its networks.
+    pub from: Vec<(Located<NetworkName>, Vec<SettingSpec>)>,
+    /// Where its random numbers begin.
+    pub seed: Option<Field<Seed>>,
+    /// Whether it translates addresses.
+    pub nat: Option<Field<Nat>>,
+    /// Packets that it loses.
+    pub lose: Vec<LoseSpec>,
+}
+
+/// A setting of a link.
+#[derive(Debug, Clone)]
+pub struct SettingSpec {
+    /// Which.
+    pub key: Key,
+    /// Its value.
+    pub value: Field<Setting>,
+}
+
+/// Where random numbers begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seed(pub u64);
+
+/// How a link translates addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nat {
+    /// Not at all.
+    None,
+    /// Hosts of the network that is named first are hidden behind the link's address.
+    Masquerade,
+}
+
+/// Which packets a link loses; [`crate::link::Rule`] explains each field.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are those of the rule")]
+pub struct LoseSpec {
+    pub place: Place,
+    /// A node, a host or a network.
+    pub from: Option<Field<String>>,
+    /// A node, a host or a network.
+    pub to: Option<Field<String>>,
+    pub event: Option<Field<PacketEvent>>,
+    pub protocol: Option<Field<Protocol>>,
+    pub port: Option<Field<u16>>,
+    pub nth: Option<Field<Times>>,
+    pub count: Option<Field<Times>>,
+    pub every: Option<Field<Times>>,
+}
+
+/// An event that one packet can be seen to be.
+#[derive(Debug, Clone)]
+pub struct PacketEvent(pub EventPattern);
+
+/// A number of packets, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times(pub u64);
 
 /// One dimension of the matrix.
 #[derive(Debug, Clone)]
@@ -218,6 +357,19 @@ pub struct CellRule {
     pub when: When,
     /// Why, for lists.
     pub reason: Option<String>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Cells that are expected to fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedFailure {
+    /// Which cells.
+    pub when: When,
+    /// Why.
+    pub reason: String,
+    /// Parts of the lines of the checks and steps that may fail; empty where any may.
+    pub fails: Vec<String>,
     /// Where it stands.
     pub place: Place,
 }
@@ -299,6 +451,15 @@ pub enum ActionSpec {
         node: Field<NodeName>,
         signal: Field<Signal>,
     },
+    /// SIGKILL while a connection has unread data.
+    KillUnread(Field<NodeName>),
+    /// Do something to a whole host.
+    Host {
+        fault: HostFault,
+        host: Field<HostName>,
+        /// Whose cable; all of them without it.
+        network: Option<Field<NetworkName>>,
+    },
     /// Freeze a node.
     Pause(Field<NodeName>),
     /// Thaw a node.
@@ -316,12 +477,91 @@ pub enum ActionSpec {
         has: Vec<SocketPattern>,
         lacks: Vec<SocketPattern>,
     },
+    /// Do something at a node's window.
+    Window {
+        node: Field<NodeName>,
+        step: WindowStep,
+    },
     /// Read the socket tables.
     Mark(MarkName),
     /// Let time pass.
     Settle(Duration),
+    /// Change settings of a link, in both directions or in one.
+    Link {
+        link: Field<HostName>,
+        /// The network whose packets are meant.
+        from: Option<Field<NetworkName>>,
+        set: Vec<SettingSpec>,
+    },
+    /// Let a link lose packets.
+    Lose {
+        link: Field<HostName>,
+        rule: Box<LoseSpec>,
+    },
+    /// Let links pass nothing between groups of nodes, hosts or networks; none to heal them.
+    Partition(Vec<Vec<Field<String>>>),
     /// Do what the cell's value on this axis says under `do`.
     Use(Located<String>),
+}
+
+/// What a step does at a window; [`crate::plan::WindowAct`] explains each.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are those of the act of the plan")]
+pub enum WindowStep {
+    /// Type a text.
+    Type {
+        text: Template,
+        window: Option<Template>,
+    },
+    /// Press keys.
+    Press {
+        keys: Vec<Field<Chord>>,
+        window: Option<Template>,
+    },
+    /// Click at a point of the display.
+    Click { x: u16, y: u16, button: u8 },
+    /// Take a picture of the display.
+    Screenshot(ScreenName),
+    /// Wait for a window with this in its title.
+    Await(Template),
+}
+
+/// What can be done to a whole host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostFault {
+    /// Cut its power: its programs die, its connections are forgotten, and nobody is told.
+    Crash,
+    /// Power it on after a crash.
+    Boot,
+    /// Crash it and power it on.
+    Reboot,
+    /// Pull its cable.
+    Unplug,
+    /// Put its cable back.
+    Plug,
+}
+
+impl HostFault {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::Crash,
+        Self::Boot,
+        Self::Reboot,
+        Self::Unplug,
+        Self::Plug,
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Boot => "boot",
+            Self::Reboot => "reboot",
+            Self::Unplug => "unplug",
+            Self::Plug => "plug",
+        }
+    }
 }
 
 /// A check of the file.
@@ -492,6 +732,12 @@ pub struct SocketPattern {
     pub recv_q: Option<u32>,
     /// Send queue in bytes.
     pub send_q: Option<u32>,
+    /// What the timer that runs is for: `retransmit`, `keepalive`, `time-wait` or `probe`.
+    pub timer: Option<String>,
+    /// How often in a row something was sent again without an answer.
+    pub retransmits: Option<Copies>,
+    /// Whether a program has it open.
+    pub owned: Option<bool>,
     /// How many rows; without it, at least one.
     pub count: Option<Copies>,
 }

@@ -3,10 +3,16 @@
 use std::ops::Range;
 
 use crate::analysis::{ConnState, Sender};
+use crate::link::{Protocol, QuantityError};
 use crate::pattern::{EventPattern, PatternError};
-use crate::units::{HostName, MarkName, NameError, NodeName, Signal, check_name};
+use crate::units::{
+    HostName, MarkName, NameError, NetworkName, NodeName, ScreenName, Signal, TerminalSize,
+    UnitError, check_name,
+};
 
-use super::{ClosedBy, Copies, FlowEnd, FlowEnds, Place, Problem};
+use super::{
+    ClosedBy, Copies, FlowEnd, FlowEnds, Linking, Nat, PacketEvent, Place, Problem, Seed, Times,
+};
 
 /// What is wrong with a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +58,12 @@ impl From<PatternError> for Fault {
     }
 }
 
+impl From<QuantityError> for Fault {
+    fn from(error: QuantityError) -> Self {
+        Self::new(error.message).hint(error.hint)
+    }
+}
+
 /// A value that is written as one text.
 pub trait FromText: Sized {
     /// Reads the text.
@@ -81,7 +93,19 @@ impl FromText for HostName {
     }
 }
 
+impl FromText for NetworkName {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Ok(Self::new(text)?)
+    }
+}
+
 impl FromText for MarkName {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Ok(Self::new(text)?)
+    }
+}
+
+impl FromText for ScreenName {
     fn from_text(text: &str) -> Result<Self, Fault> {
         Ok(Self::new(text)?)
     }
@@ -102,6 +126,17 @@ impl FromText for Signal {
                 ..Fault::new(error.to_string())
             }
         })
+    }
+}
+
+impl FromText for Linking {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text {
+            "static" => Ok(Self::Static),
+            "dynamic" => Ok(Self::Dynamic),
+            _ => Err(Fault::new(format!("`{text}` is not a way to link"))
+                .hint("use `static` or `dynamic`")),
+        }
     }
 }
 
@@ -126,6 +161,14 @@ impl FromText for usize {
     fn from_text(text: &str) -> Result<Self, Fault> {
         let nth = text.parse().ok().filter(|&nth: &Self| nth != 0);
         nth.ok_or_else(|| Fault::new(format!("`{text}` is not a position: the first is 1")))
+    }
+}
+
+impl FromText for TerminalSize {
+    /// `80x24`: columns and rows.
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        text.parse()
+            .map_err(|error: UnitError| Fault::new(error.to_string()))
     }
 }
 
@@ -221,6 +264,52 @@ impl FromText for EventPattern {
     /// `RST`, `> RST` or `- DATA[retransmission]`.
     fn from_text(text: &str) -> Result<Self, Fault> {
         Ok(Self::parse(text)?)
+    }
+}
+
+impl FromText for PacketEvent {
+    /// `RST` or `DATA[len=12]`.
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Ok(Self(EventPattern::parse_alone(text)?))
+    }
+}
+
+impl FromText for Protocol {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Self::from_name(text).ok_or_else(|| {
+            Fault::new(format!("`{text}` is not a protocol")).hint("protocols are: tcp, udp, icmp")
+        })
+    }
+}
+
+impl FromText for Times {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let times = text.parse().ok().filter(|&times: &u64| times > 0);
+        times.map(Self).ok_or_else(|| {
+            Fault::new(format!(
+                "`{text}` is not a number of packets: use 1 or more"
+            ))
+        })
+    }
+}
+
+impl FromText for Seed {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let seed = text.parse().map(Self);
+        seed.map_err(|_| Fault::new(format!("`{text}` is not a seed: use a whole number")))
+    }
+}
+
+impl FromText for Nat {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text {
+            "none" => Ok(Self::None),
+            "masquerade" => Ok(Self::Masquerade),
+            _ => Err(
+                Fault::new(format!("`{text}` is no way to translate addresses"))
+                    .hint("write `masquerade` or `none`"),
+            ),
+        }
     }
 }
 

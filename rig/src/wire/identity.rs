@@ -1,6 +1,6 @@
 //! What stays the same of a packet on its way, to know it again where it was captured twice.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 use super::link::{Ethernet, LinkType, Network, network};
@@ -60,6 +60,17 @@ pub fn hash_identity(
         Network::Other(..) | Network::Cut => None,
     };
     route.map(Some).ok_or(Unidentified)
+}
+
+/// What an IP packet is known by at one host: its headers, among them the checksum over the rest.
+/// Two processes of one program find the same.
+#[must_use]
+pub fn digest(packet: &[u8]) -> u64 {
+    /// Headers of IP and TCP without options.
+    const BYTES: usize = 40;
+    let mut state = DefaultHasher::new();
+    state.write(&packet[..packet.len().min(BYTES)]);
+    state.finish()
 }
 
 /// Too little is there to know a packet again by.

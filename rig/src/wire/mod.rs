@@ -34,7 +34,7 @@ pub mod synth;
 pub use checksum::Checksum;
 pub use decoder::{Captured, Decoder};
 pub use icmp::{IcmpError, IcmpKind};
-pub use identity::{Compared, Route, Unidentified, hash_identity};
+pub use identity::{Compared, Route, Unidentified, digest, hash_identity};
 pub use link::{Ethernet, LinkType};
 pub use packet::{Packet, Tcp, TcpOptions, Transport, Udp, Undecoded, decode};
 pub use seq::Seq;

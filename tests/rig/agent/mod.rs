@@ -10,7 +10,9 @@ mod sandbox;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rig::agent::protocol::{AgentErrorKind, ConnectionOwner, InterfaceProof, Request, Response};
+use rig::agent::protocol::{
+    AgentError, AgentErrorKind, ConnectionOwner, InterfaceProof, Request, Response, SocketRow,
+};
 use rig::pcapng::{Direction, Frame, Reader, SENTINEL_ETHERTYPE, Statistics};
 use rig::units::{NodeName, Signal, Timestamp};
 use rig::wire::{Transport, decode};
@@ -33,6 +35,9 @@ async fn open(agent: &mut Agent, host: &str) -> Vec<rig::agent::protocol::HostIn
         host: host.to_owned(),
         networks: Vec::new(),
         linger: Duration::ZERO,
+        stealth: false,
+        routes: Vec::new(),
+        link: None,
     };
     match agent.ask(request).await {
         Ok(Response::Opened { interfaces }) => interfaces,
@@ -42,7 +47,9 @@ async fn open(agent: &mut Agent, host: &str) -> Vec<rig::agent::protocol::HostIn
 
 async fn close(agent: &mut Agent) -> (Vec<InterfaceProof>, Vec<ConnectionOwner>) {
     match agent.ask(Request::Close).await {
-        Ok(Response::Closed { interfaces, owners }) => (interfaces, owners),
+        Ok(Response::Closed {
+            interfaces, owners, ..
+        }) => (interfaces, owners),
         other => panic!("{other:?}"),
     }
 }
@@ -366,6 +373,65 @@ async fn waiting_ends_for_a_reason_while_others_are_answered() {
     let reply = agent.reply().await;
     assert_eq!(reply.id, long);
     assert_eq!(reply.result.unwrap_err().kind, AgentErrorKind::TimedOut);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_cut_off_and_comes_back_and_its_capture_stays_whole() {
+    let sandbox = Sandbox::new().await;
+    let lan = sandbox.network("lan").await;
+    let mut agent = sandbox.host(&[lan.as_str()]).await;
+    let interfaces = open(&mut agent, "hub").await;
+    let ethernet = interfaces.iter().find(|i| i.name == "eth0").unwrap();
+    let addresses = ethernet.addresses.clone();
+    let plug = || Request::Plug {
+        addresses: addresses.clone(),
+    };
+    let unplug = || Request::Unplug {
+        addresses: addresses.clone(),
+    };
+    let refused = |reply: Result<Response, AgentError>, words: &str| {
+        let error = reply.unwrap_err();
+        assert!(error.message.contains(words), "{error}");
+    };
+    refused(agent.ask(plug()).await, "hub@eth0 is not cut off");
+    refused(agent.ask(Request::Boot).await, "is not cut off");
+    let stranger = Request::Unplug {
+        addresses: vec!["192.0.2.1".parse().unwrap()],
+    };
+    refused(agent.ask(stranger).await, "no interface has the address");
+
+    let reply = agent.ask(unplug()).await.unwrap();
+    assert!(matches!(reply, Response::Cut { .. }), "{reply:?}");
+    refused(agent.ask(unplug()).await, "hub@eth0 is cut off already");
+    let reply = agent.ask(plug()).await.unwrap();
+    assert!(matches!(reply, Response::Mended { .. }), "{reply:?}");
+
+    let server = sandbox.node(&agent, "server", &["listen", "5000"]).await;
+    listening(&mut agent, "server", 5000).await;
+    let alice = ["connect", "127.0.0.1", "5000", "7"];
+    let alice = sandbox.node(&agent, "alice", &alice).await;
+    connected(&mut agent, "alice", 5000).await;
+    let reply = agent.ask(Request::Crash).await.unwrap();
+    let Response::Cut { at, interfaces } = reply else {
+        panic!("{reply:?}");
+    };
+    let names: Vec<&str> = interfaces.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["eth0"]);
+    assert_eq!((server.ended().await, alice.ended().await), (137, 137));
+    let tcp = |sockets: &[SocketRow]| sockets.iter().all(|socket| socket.proto != "tcp");
+    agent.sockets_until("no memory", tcp).await;
+    assert!(agent.ask(Request::Boot).await.is_ok());
+
+    let (proofs, _) = close(&mut agent).await;
+    assert!(proofs.iter().all(InterfaceProof::is_complete), "{proofs:?}");
+    let capture = read(&agent.capture().await);
+    assert!(capture.segments.iter().all(|segment| segment.at < at));
+    let ends = |segment: &Segment| segment.flags & (FIN | RST) != 0;
+    assert!(
+        !capture.segments.iter().any(ends),
+        "{:#?}",
+        capture.segments
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,9 @@ use futures_util::StreamExt as _;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::agent::protocol::{MAX_LINE_BYTES, ReplyLine, Request, RequestLine, Response};
+use crate::agent::protocol::{
+    DisplayAct, MAX_LINE_BYTES, ReplyLine, Request, RequestLine, Response,
+};
 use crate::backend::BackendError;
 use crate::units::{HostName, printable};
 
@@ -106,7 +108,14 @@ impl AgentLink {
 /// The time that a request itself allows its answer.
 fn own_time(request: &Request) -> Duration {
     match request {
-        Request::AwaitListening { within, .. } | Request::AwaitConnected { within, .. } => *within,
+        Request::AwaitListening { within, .. }
+        | Request::AwaitConnected { within, .. }
+        | Request::AwaitBound { within, .. }
+        | Request::KillUnread { within, .. }
+        | Request::Display {
+            act: DisplayAct::Await { within, .. },
+            ..
+        } => *within,
         _ => Duration::ZERO,
     }
 }

@@ -17,19 +17,27 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::sync::Semaphore;
 
 use super::agent_link::AgentLink;
+use super::display::Display;
 use super::engine::{ENGINE_TIMEOUT, Shared, answered, bounded, cause, status};
 use super::host::{self, CreatedHost};
-use super::{networks, node};
-use crate::agent::protocol::{CAPTURE_PATH, Request, Response};
+use super::{display, networks, node};
+use crate::agent::protocol::{Request, Response};
 use crate::backend::{BackendError, LiveCell, LiveNode, SubnetLease};
 use crate::plan::{NodePlan, Plan};
 use crate::units::{HostName, NodeName, Timestamp};
 
-/// The largest capture that is fetched from a host, in bytes.
-const MAX_CAPTURE_BYTES: usize = 1024 * 1024 * 1024;
+/// The largest file that is fetched from a host, in bytes: a capture.
+const MAX_FETCHED_BYTES: usize = 1024 * 1024 * 1024;
 
 /// How often the removal of a container is asked for where another one of it is under way.
 const REMOVAL_ATTEMPTS: u32 = 3;
+
+/// How often a node is asked to be frozen. Where cgroups are of version 1, runc tries for about 0.2 s,
+/// and then thaws again what it has frozen: too short for a process that waits for a busy processor.
+const FREEZE_ATTEMPTS: u32 = 20;
+
+/// What runc says then.
+const NOT_AT_REST: &str = "unable to freeze";
 
 /// Hosts of a cell that are started at the same time. The engine (seen in 20.10) loses count of a
 /// network's endpoints where several come or go at once; while they come, the count can only be too
@@ -58,6 +66,7 @@ struct NodeContainers {
     /// The one that runs, or ran last.
     present: Option<String>,
     visits: usize,
+    display: Option<Display>,
 }
 
 /// Every container of a cell, removed when the cell is dropped.
@@ -135,7 +144,7 @@ impl DockerCell {
 
     /// The container for the next visit of a node.
     async fn next_container(&self, node: &NodePlan) -> Result<String, BackendError> {
-        let visit = {
+        let (visit, display) = {
             let mut nodes = self.nodes();
             let entry = nodes.entry(node.name.clone()).or_default();
             entry.visits += 1;
@@ -143,7 +152,7 @@ impl DockerCell {
                 entry.present = Some(ready.clone());
                 return Ok(ready);
             }
-            entry.visits
+            (entry.visits, entry.display.clone())
         };
         let host = self
             .hosts
@@ -151,7 +160,11 @@ impl DockerCell {
             .ok_or_else(|| no_host(&node.host))?;
         let name = format!("{}-{}-{visit}", self.prefix, node.name);
         let cell = &self.plan.cell;
-        let container = node::create(&self.containers, cell, node, host, &name).await?;
+        let joins = node::Joins {
+            host,
+            display: display.as_ref(),
+        };
+        let container = node::create(&self.containers, cell, node, joins, &name).await?;
         self.nodes().entry(node.name.clone()).or_default().present = Some(container.clone());
         Ok(container)
     }
@@ -163,6 +176,10 @@ impl DockerCell {
 
 impl LiveCell for DockerCell {
     async fn start(&self, node: &NodePlan) -> Result<LiveNode, BackendError> {
+        let display = self.nodes().get(&node.name).and_then(|n| n.display.clone());
+        if let Some(display) = display {
+            display.up(&self.containers.shared, &node.name).await?;
+        }
         let container = self.next_container(node).await?;
         node::start(&self.containers.shared, node, &container).await
     }
@@ -184,20 +201,31 @@ impl LiveCell for DockerCell {
             .and_then(|containers| containers.present.clone())
             .ok_or_else(|| BackendError::machine(format!("{operation}: it was not started")))?;
         let client = &self.containers.shared.client;
-        let at = Timestamp::now();
-        if frozen {
-            bounded(&operation, client.pause_container(&container)).await?;
-        } else {
+        if !frozen {
+            let at = Timestamp::now();
             bounded(&operation, client.unpause_container(&container)).await?;
+            return Ok(at);
         }
-        Ok(at)
+        let mut attempts_left = FREEZE_ATTEMPTS;
+        loop {
+            attempts_left -= 1;
+            let at = Timestamp::now();
+            match answered(&operation, client.pause_container(&container)).await? {
+                Ok(()) => return Ok(at),
+                Err(error) if attempts_left > 0 && cause(&error).contains(NOT_AT_REST) => (),
+                Err(error) => {
+                    let why = cause(&error);
+                    return Err(BackendError::machine(format!("{operation}: {why}")));
+                }
+            }
+        }
     }
 
-    async fn capture(&self, host: &HostName) -> Result<Vec<u8>, BackendError> {
+    async fn fetch(&self, host: &HostName, path: &str) -> Result<Vec<u8>, BackendError> {
         let container = self.hosts.get(host).ok_or_else(|| no_host(host))?;
-        let operation = format!("fetch the capture of host `{host}`");
+        let operation = format!("fetch {path} of host `{host}`");
         let options = DownloadFromContainerOptionsBuilder::new()
-            .path(CAPTURE_PATH)
+            .path(path)
             .build();
         let download = async {
             let client = &self.containers.shared.client;
@@ -206,7 +234,7 @@ impl LiveCell for DockerCell {
             let mut archive = Vec::new();
             while let Some(chunk) = stream.next().await {
                 archive.extend_from_slice(&chunk?);
-                if archive.len() > MAX_CAPTURE_BYTES {
+                if archive.len() > MAX_FETCHED_BYTES {
                     break;
                 }
             }
@@ -247,12 +275,18 @@ async fn create_nodes(
 ) -> Result<HashMap<NodeName, NodeContainers>, BackendError> {
     let made = plan.nodes.iter().map(|node| async move {
         let host = hosts.get(&node.host).ok_or_else(|| no_host(&node.host))?;
+        let display = display::create(containers, &plan.cell, node, host, prefix).await?;
         let name = format!("{prefix}-{}-1", node.name);
-        let container = node::create(containers, &plan.cell, node, host, &name).await?;
+        let joins = node::Joins {
+            host,
+            display: display.as_ref(),
+        };
+        let container = node::create(containers, &plan.cell, node, joins, &name).await?;
         Ok((
             node.name.clone(),
             NodeContainers {
                 ready: Some(container),
+                display,
                 ..Default::default()
             },
         ))

@@ -20,7 +20,7 @@ use super::networks::NetworkPool;
 use super::sweep::{SweepScope, remove_all, survey};
 use super::sweeper::Sweeper;
 use crate::backend::{Backend, BackendError, SubnetLease};
-use crate::plan::Plan;
+use crate::plan::{NetworkNeeds, Plan};
 use crate::spec::Image;
 use crate::units::ImageName;
 
@@ -29,6 +29,10 @@ pub(super) const ENGINE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The longest that a released cell may take to vanish before the run says that it did not.
 const REMOVAL_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// What an engine takes from a terminal's input for itself: keys that nobody presses, since its own
+/// choice begins with ctrl-P.
+const DETACH_KEYS: &str = "ctrl-^,ctrl-_,ctrl-^,ctrl-_";
 
 /// A Docker engine, for one run.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub(super) struct Shared {
     /// References of the images by their names in the file, and the agent's.
     pub(super) images: BTreeMap<ImageName, String>,
     pub(super) agent_image: String,
+    /// The image of displays, where a cell of the run has one.
+    pub(super) display_image: Option<String>,
     /// Cells opened so far: their numbers tell their containers apart.
     pub(super) cells: AtomicUsize,
     /// Requests that go on to their end, and removals.
@@ -67,6 +73,7 @@ impl Shared {
             .stdout(true)
             .stderr(true)
             .stream(true)
+            .detach_keys(DETACH_KEYS)
             .build();
         let request = self.client.attach_container(container, Some(options));
         bounded(operation, request).await
@@ -109,8 +116,8 @@ impl Docker {
         }
     }
 
-    /// Finds or makes the agent's image and `requests`, and gets ready for cells of the run that
-    /// `sweeper` guards. When this is given up, the guard waits until it is undone.
+    /// Finds or makes the agent's image, that of displays where `displays` are needed, and `requests`,
+    /// and gets ready for cells of the run that `sweeper` guards. When this is given up, the guard waits until it is undone.
     ///
     /// # Errors
     /// An image that cannot be made is the fault of its entry in the file.
@@ -118,10 +125,16 @@ impl Docker {
         client: bollard::Docker,
         sweeper: &Sweeper,
         requests: &IndexMap<ImageName, Image>,
+        displays: bool,
         progress: &(dyn Fn(ImageProgress) + Sync),
     ) -> Result<Self, BackendError> {
         let images = Images::new(client.clone(), sweeper.work().clone());
         let agent_image = images.agent(progress).await?;
+        let display_image = if displays {
+            Some(images.display(progress).await?)
+        } else {
+            None
+        };
         let mut references = BTreeMap::new();
         for (name, image) in requests {
             references.insert(name.clone(), images.prepare(name, image, progress).await?);
@@ -133,6 +146,7 @@ impl Docker {
             owner: Owner::this_process(),
             images: references,
             agent_image,
+            display_image,
             cells: AtomicUsize::new(0),
             work: sweeper.work().clone(),
             kept: Mutex::default(),
@@ -162,8 +176,8 @@ pub async fn prepare_image(
 impl Backend for Docker {
     type Cell = DockerCell;
 
-    async fn lease(&self, count: usize) -> Result<Arc<dyn SubnetLease>, BackendError> {
-        Ok(Arc::new(NetworkPool::lease(&self.networks, count).await?))
+    async fn lease(&self, needs: NetworkNeeds) -> Result<Arc<dyn SubnetLease>, BackendError> {
+        Ok(Arc::new(NetworkPool::lease(&self.networks, needs).await?))
     }
 
     async fn open(

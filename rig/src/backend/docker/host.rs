@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::agent_link::AgentLink;
 use super::cell::{Containers, Role};
-use super::engine::{Shared, attached_container, bounded};
+use super::engine::{Shared, answered, attached_container, bounded, cause};
 use super::labels;
 use super::networks;
 use crate::agent::protocol::{HostInterface, Request, Response};
@@ -60,7 +60,12 @@ pub(super) async fn create(
             )),
             cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
             extra_hosts: Some(names_on(plan, host)),
-            sysctls: Some(host.sysctls.clone().into_iter().collect()),
+            sysctls: Some(
+                host.sysctls
+                    .iter()
+                    .map(|(key, setting)| (key.clone(), setting.value.clone()))
+                    .collect(),
+            ),
             ..HostConfig::default()
         }),
         networking_config: host.interfaces.first().map(|first| NetworkingConfig {
@@ -105,8 +110,35 @@ pub(super) async fn start(
     let _turn = turns.acquire().await;
     let options = None::<StartContainerOptions>;
     let request = shared.client.start_container(&host.container, options);
-    bounded(&operation, request).await?;
+    answered(&operation, request)
+        .await?
+        .map_err(|error| start_error(&host.plan, &operation, &cause(&error)))?;
     Ok(link)
+}
+
+/// Tells a kernel setting that is refused, the file's fault, from a failure of the engine.
+fn start_error(host: &HostPlan, operation: &str, why: &str) -> BackendError {
+    // The engine's runtime writes settings through /proc/sys, and names the file that it could not.
+    let file = |key: &str| format!("/proc/sys/{}", key.replace('.', "/"));
+    let refused = host.sysctls.iter().find(|(key, _)| {
+        let file = file(key);
+        let mut found = why.match_indices(&file);
+        found.any(|(at, _)| {
+            !why[at + file.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+        })
+    });
+    let Some((key, setting)) = refused else {
+        return BackendError::machine(format!("{operation}: {}", printable(why)));
+    };
+    let reason = if why.contains("no such file or directory") {
+        "the kernel has no such setting in a network namespace".to_owned()
+    } else if why.contains("invalid argument") {
+        format!("the kernel does not take the value `{}`", setting.value)
+    } else {
+        why.to_owned()
+    };
+    let message = format!("{operation}: set `{key}`: {}", printable(&reason));
+    BackendError::input(message, setting.place)
 }
 
 /// Waits until the agent of a started host records. Should its controller vanish, it lives on for
@@ -128,8 +160,20 @@ pub(super) async fn open(
         host: name.to_string(),
         networks,
         linger,
+        routes: plan.routes.get(name).cloned().unwrap_or_default(),
+        link: plan.link(name).map(|link| Box::new(link.order.clone())),
+        stealth: host.plan.stealth,
     };
-    let Response::Opened { interfaces } = link.ask(request).await? else {
+    // A filter that the kernel refuses is what the file asks for.
+    let answer = link.ask(request).await.map_err(|error| {
+        let asked = host.plan.stealth;
+        if asked {
+            error.or_at(host.plan.place)
+        } else {
+            error
+        }
+    });
+    let Response::Opened { interfaces } = answer? else {
         return Err(BackendError::machine(format!(
             "start host `{name}`: its agent gave an answer to another question"
         )));

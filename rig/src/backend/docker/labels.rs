@@ -17,6 +17,8 @@ pub(super) const CELL: &str = "rig.cell";
 pub(super) const HOST: &str = "rig.host";
 /// Label with the name of the node that a container runs.
 pub(super) const NODE: &str = "rig.node";
+/// Label with the name of the node that a container is the display of.
+pub(super) const DISPLAY: &str = "rig.display";
 /// Label with the name of an image; on every image and on every layer of its making.
 pub(super) const IMAGE: &str = "rig.image";
 

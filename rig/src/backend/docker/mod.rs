@@ -10,6 +10,7 @@
 
 mod agent_link;
 mod cell;
+mod display;
 mod engine;
 mod host;
 mod images;

@@ -10,7 +10,7 @@ use futures_util::future::try_join_all;
 use super::engine::{Shared, bounded};
 use super::labels::RunId;
 use crate::backend::{BackendError, SubnetLease};
-use crate::plan::Subnet;
+use crate::plan::{NetworkNeeds, Subnet};
 
 /// 198.18.0.0/15 is set aside for tests of network devices (RFC 2544, RFC 6890), so that no real
 /// host is hidden by a network of the rig.
@@ -31,8 +31,9 @@ pub(super) struct NetworkPool {
 
 #[derive(Debug)]
 struct PoolState {
-    /// Networks that exist and that no cell uses.
-    free: Vec<Subnet>,
+    /// Networks that exist and that no cell uses: those that are by themselves, and those that
+    /// links can join.
+    free: [Vec<Subnet>; 2],
     /// Where the search for a subnet goes on.
     next: usize,
     /// How many subnets were tried.
@@ -44,6 +45,7 @@ struct PoolState {
 pub(super) struct NetworkLease {
     pool: Arc<NetworkPool>,
     subnets: Vec<Subnet>,
+    joined: bool,
 }
 
 impl NetworkPool {
@@ -53,37 +55,39 @@ impl NetworkPool {
         Self {
             shared,
             state: Mutex::new(PoolState {
-                free: Vec::new(),
+                free: [Vec::new(), Vec::new()],
                 next,
                 tried: 0,
             }),
         }
     }
 
-    /// Takes `count` networks, making those that are missing.
+    /// Takes networks, making those that are missing.
     pub(super) async fn lease(
         pool: &Arc<Self>,
-        count: usize,
+        NetworkNeeds { count, joined }: NetworkNeeds,
     ) -> Result<NetworkLease, BackendError> {
         let mut lease = NetworkLease {
             pool: Arc::clone(pool),
             subnets: Vec::new(),
+            joined,
         };
         lease.subnets = {
             let mut state = pool.state();
-            let kept = state.free.len().saturating_sub(count);
-            state.free.split_off(kept)
+            let free = &mut state.free[usize::from(joined)];
+            let kept = free.len().saturating_sub(count);
+            free.split_off(kept)
         };
         let missing = count - lease.subnets.len();
-        let made = try_join_all((0..missing).map(|_| pool.make())).await?;
+        let made = try_join_all((0..missing).map(|_| pool.make(joined))).await?;
         lease.subnets.extend(made);
         Ok(lease)
     }
 
     /// Makes a network in the first subnet that nothing on the engine overlaps.
-    async fn make(&self) -> Result<Subnet, BackendError> {
+    async fn make(&self, joined: bool) -> Result<Subnet, BackendError> {
         while let Some(subnet) = self.next_candidate() {
-            let request = self.request(subnet);
+            let request = self.request(subnet, joined);
             let operation = format!("make network {subnet}");
             let client = self.shared.client.clone();
             let making = async move { bounded(&operation, client.create_network(request)).await };
@@ -117,12 +121,19 @@ impl NetworkPool {
         )))
     }
 
-    fn request(&self, subnet: Subnet) -> NetworkCreateRequest {
+    fn request(&self, subnet: Subnet, joined: bool) -> NetworkCreateRequest {
+        // On an internal network an engine lets nothing pass that has another network's addresses,
+        // not even within it. Where links join networks, the agents of the hosts remove the ways
+        // out, and what would still leave keeps addresses that nobody answers to.
+        let masquerade = (
+            "com.docker.network.bridge.enable_ip_masquerade".to_owned(),
+            "false".to_owned(),
+        );
         NetworkCreateRequest {
             name: name(&self.shared.run, subnet),
             driver: Some("bridge".to_owned()),
             // No way out: a cell's traffic stays among its hosts.
-            internal: Some(true),
+            internal: Some(!joined),
             ipam: Some(Ipam {
                 config: Some(vec![IpamConfig {
                     subnet: Some(subnet.to_string()),
@@ -131,10 +142,13 @@ impl NetworkPool {
                 ..Ipam::default()
             }),
             options: Some(
-                [(
-                    "com.docker.network.driver.mtu".to_owned(),
-                    MTU_BYTES.to_owned(),
-                )]
+                [
+                    (
+                        "com.docker.network.driver.mtu".to_owned(),
+                        MTU_BYTES.to_owned(),
+                    ),
+                    masquerade,
+                ]
                 .into(),
             ),
             labels: Some(self.shared.labels(&[])),
@@ -156,7 +170,7 @@ impl SubnetLease for NetworkLease {
 impl Drop for NetworkLease {
     fn drop(&mut self) {
         let subnets = std::mem::take(&mut self.subnets);
-        self.pool.state().free.extend(subnets);
+        self.pool.state().free[usize::from(self.joined)].extend(subnets);
     }
 }
 

@@ -1,24 +1,28 @@
 //! A node: one program in a container of its own image, inside the namespaces of its host.
 
+use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error as EngineError;
 use bollard::models::{ContainerCreateBody, HostConfig};
-use bollard::query_parameters::{StartContainerOptions, WaitContainerOptionsBuilder};
+use bollard::query_parameters::{
+    ResizeContainerTTYOptionsBuilder, StartContainerOptions, WaitContainerOptionsBuilder,
+};
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
 
 use super::cell::{Containers, Role};
-use super::engine::{Shared, answered, attached_container, cause};
+use super::display::Display;
+use super::engine::{Shared, answered, attached_container, cause, status};
 use super::labels;
 use crate::agent::protocol::NODE_VARIABLE;
 use crate::backend::{BackendError, LiveNode, OutputChunk};
 use crate::judge::VisitEnd;
 use crate::plan::{NodePlan, Stream};
-use crate::units::{Timestamp, printable};
+use crate::units::{TerminalSize, Timestamp, printable};
 
 /// Writes to a program's input that may wait.
 const INPUT_QUEUE: usize = 64;
@@ -26,12 +30,21 @@ const INPUT_QUEUE: usize = 64;
 /// Pieces of a program's output that may wait to be read; beyond them the program itself waits.
 const OUTPUT_QUEUE: usize = 256;
 
+/// Whose namespaces a node joins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Joins<'a> {
+    /// The container of its host's agent.
+    pub(super) host: &'a str,
+    /// Its display, if it has one.
+    pub(super) display: Option<&'a Display>,
+}
+
 /// Makes the container of a node for its next visit.
 pub(super) async fn create(
     containers: &Arc<Containers>,
     cell: &str,
     node: &NodePlan,
-    agent_container: &str,
+    joins: Joins<'_>,
     name: &str,
 ) -> Result<String, BackendError> {
     let shared = &containers.shared;
@@ -54,7 +67,12 @@ pub(super) async fn create(
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
     env.push(format!("{NODE_VARIABLE}={}", node.name));
-    let joined = format!("container:{agent_container}");
+    if let Some(size) = node.terminal {
+        // Those of the file go before these.
+        env.splice(0..0, terminal_variables(size));
+    }
+    let joined = format!("container:{}", joins.host);
+    let display = joins.display.map(|display| display.container.as_str());
     let body = ContainerCreateBody {
         image: Some(image.clone()),
         entrypoint: Some(vec![program.clone()]),
@@ -66,8 +84,16 @@ pub(super) async fn create(
             // As the first process of a namespace of its own a program without handlers would
             // ignore SIGTERM, which no real host does.
             pid_mode: Some(joined),
+            // Its server's socket, and the memory through which pictures go to it.
+            volumes_from: display.map(|container| vec![container.to_owned()]),
+            ipc_mode: display.map(|container| format!("container:{container}")),
+            // Engines since API 1.42 give the terminal this size before the program starts.
+            console_size: node
+                .terminal
+                .map(|size| [size.rows, size.columns].map(cells).into()),
             ..HostConfig::default()
         }),
+        tty: Some(node.terminal.is_some()),
         ..attached_container()
     };
     containers.create(Role::Node, &operation, name, body).await
@@ -88,6 +114,9 @@ pub(super) async fn start(
     answered(&operation, start)
         .await?
         .map_err(|error| start_error(node, &error))?;
+    if let Some(size) = node.terminal {
+        resize(shared, &operation, container, size).await?;
+    }
     let (end_sender, ended) = watch::channel(None);
     tokio::spawn(watch_end(
         shared.client.clone(),
@@ -104,6 +133,42 @@ pub(super) async fn start(
         output,
         ended,
     })
+}
+
+/// What tells programs about their terminal. Older engines give it its size once the program runs:
+/// one that looks at once finds it here.
+fn terminal_variables(size: TerminalSize) -> [String; 3] {
+    [
+        "TERM=xterm-256color".to_owned(),
+        format!("COLUMNS={}", size.columns),
+        format!("LINES={}", size.rows),
+    ]
+}
+
+/// Gives a terminal its size, and its program a SIGWINCH.
+async fn resize(
+    shared: &Shared,
+    operation: &str,
+    container: &str,
+    size: TerminalSize,
+) -> Result<(), BackendError> {
+    let options = ResizeContainerTTYOptionsBuilder::new()
+        .w(size.columns.get().into())
+        .h(size.rows.get().into())
+        .build();
+    let request = shared.client.resize_container_tty(container, options);
+    match answered(operation, request).await? {
+        // A program that has ended already has no terminal; its end is told elsewhere.
+        Err(error) if status(&error).is_none() => Err(BackendError::machine(format!(
+            "{operation}: give its terminal a size: {}",
+            printable(&cause(&error))
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn cells(count: NonZero<u16>) -> usize {
+    count.get().into()
 }
 
 /// Tells a command that is not in its image, the file's fault, from a failure of the engine.
@@ -181,6 +246,7 @@ type Output = Pin<Box<dyn futures_util::Stream<Item = Result<LogOutput, EngineEr
 async fn read_output(mut output: Output, queue: mpsc::Sender<OutputChunk>) {
     while let Some(Ok(chunk)) = output.next().await {
         let (stream, message) = match chunk {
+            // A terminal's output comes as it is, on no stream.
             LogOutput::StdOut { message } | LogOutput::Console { message } => {
                 (Stream::Stdout, message)
             }

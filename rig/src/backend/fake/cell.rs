@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::display;
 use super::pool::Pool;
 use super::process::{Pid, Process};
 use super::program::{Input, Program};
 use super::world::World;
-use crate::agent::protocol::{Request, Response};
+use crate::agent::protocol::{CAPTURE_PATH, Request, Response};
 use crate::backend::{Backend, BackendError, LiveCell, LiveNode, SubnetLease};
-use crate::plan::{NodePlan, Plan};
-use crate::units::{HostName, NodeName, Timestamp};
+use crate::plan::{NetworkNeeds, NodePlan, Plan};
+use crate::units::{HostName, NodeName, Signal, Timestamp};
 
 /// What goes wrong in the cells of a [`FakeBackend`].
 #[derive(Debug, Clone, Default)]
@@ -66,8 +67,8 @@ impl FakeBackend {
 impl Backend for FakeBackend {
     type Cell = FakeCell;
 
-    async fn lease(&self, count: usize) -> Result<Arc<dyn SubnetLease>, BackendError> {
-        Ok(Arc::new(self.pool.take(count)?))
+    async fn lease(&self, needs: NetworkNeeds) -> Result<Arc<dyn SubnetLease>, BackendError> {
+        Ok(Arc::new(self.pool.take(needs.count)?))
     }
 
     async fn open(
@@ -112,7 +113,7 @@ impl Drop for Live {
 
 /// A cell in memory.
 pub struct FakeCell {
-    world: Arc<Mutex<World>>,
+    pub(super) world: Arc<Mutex<World>>,
     faults: Faults,
     /// How often each agent was asked.
     asked: Mutex<BTreeMap<HostName, usize>>,
@@ -121,17 +122,17 @@ pub struct FakeCell {
     _live: Live,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn no_process(node: &NodeName) -> BackendError {
+pub(super) fn no_process(node: &NodeName) -> BackendError {
     BackendError::machine(format!("find the process of {node}: it has none"))
 }
 
 impl FakeCell {
     /// Waits until `ready` gives an answer; it is asked again after every change.
-    async fn until<T>(
+    pub(super) async fn until<T>(
         &self,
         within: Duration,
         what: &str,
@@ -204,6 +205,7 @@ impl FakeCell {
         Ok(Response::Closed {
             interfaces: host.capture.proofs(dropped, sentinel),
             owners: host.owners.clone(),
+            link: None,
         })
     }
 
@@ -261,6 +263,9 @@ impl LiveCell for FakeCell {
             Request::AwaitConnected { node, port, within } => {
                 self.await_connected(&node, port, within).await
             }
+            Request::AwaitBound { node, .. } => Err(BackendError::machine(format!(
+                "wait until {node} is bound to a UDP port: simulated hosts have no datagrams"
+            ))),
             Request::Signal { node, signal } => {
                 let mut world = locked(&self.world);
                 let pid = world.alive(&node).ok_or_else(|| no_process(&node))?;
@@ -268,13 +273,38 @@ impl LiveCell for FakeCell {
                 world.signal(pid, signal);
                 Ok(Response::Signalled { at, pid })
             }
+            Request::Display { node, act, .. } => self.at_display(&node, act).await,
+            Request::KillUnread { node, .. } => {
+                let mut world = locked(&self.world);
+                let pid = world.alive(&node).ok_or_else(|| no_process(&node))?;
+                let unread_bytes = world.unread_bytes(pid);
+                if unread_bytes == 0 {
+                    let message = format!("kill {node} with unread data: it has none");
+                    return Err(BackendError::machine(message));
+                }
+                let at = world.tick();
+                world.signal(pid, Signal::KILL);
+                Ok(Response::KilledUnread { at, unread_bytes })
+            }
+            Request::Crash
+            | Request::Boot
+            | Request::Unplug { .. }
+            | Request::Plug { .. }
+            | Request::Pin { .. } => {
+                let message = format!("do something to host {host}: nobody simulates that");
+                Err(BackendError::machine(message))
+            }
             Request::Sockets => {
                 let mut world = locked(&self.world);
-                Ok(Response::Sockets {
-                    at: world.tick(),
-                    sockets: world.sockets(host),
-                })
+                let at = world.tick();
+                let sockets = world.sockets(host);
+                let until = world.tick();
+                Ok(Response::Sockets { at, until, sockets })
             }
+            // Nothing of what it would do to packets is pretended.
+            Request::Link { .. } => Ok(Response::Changed {
+                at: locked(&self.world).tick(),
+            }),
             Request::Keep => Ok(Response::Kept),
             Request::Close => self.close_agent(host),
         }
@@ -288,7 +318,10 @@ impl LiveCell for FakeCell {
         Ok(at)
     }
 
-    async fn capture(&self, host: &HostName) -> Result<Vec<u8>, BackendError> {
+    async fn fetch(&self, host: &HostName, path: &str) -> Result<Vec<u8>, BackendError> {
+        if path != CAPTURE_PATH {
+            return Ok(display::PICTURE.to_vec());
+        }
         let world = locked(&self.world);
         let state = world.hosts.get(host).ok_or_else(|| no_host(host))?;
         if !state.closed {

@@ -14,6 +14,9 @@
 //! | `fake-client ADDRESS PORT NAME` | connects, says its name, then each line of its input |
 //! | either with `--exit CODE` | ends at once with that code |
 //!
+//! A program with a display shows one window, whose title is the node's name; what is typed there it
+//! reads as its standard input, other keys and clicks do nothing, and every picture is the same.
+//!
 //! [`Faults`] make a cell go wrong where a real one could.
 
 mod capture;
@@ -23,6 +26,7 @@ mod tcp;
 mod world;
 
 mod cell;
+mod display;
 mod pool;
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use std::time::Duration;
 use etherparse::{SlicedPacket, TransportSlice};
 
 use super::{FakeBackend, FakeCell, Faults};
-use crate::agent::protocol::{Request, Response};
+use crate::agent::protocol::{CAPTURE_PATH, Request, Response};
 use crate::backend::{Backend, BackendError, Blame, LiveCell, LiveNode};
 use crate::pcapng::{Direction, Frame, Reader};
-use crate::plan::{HostPlan, InterfacePlan, NetworkPlan, NodePlan, Plan};
+use crate::plan::{HostPlan, InterfacePlan, NetworkNeeds, NetworkPlan, NodePlan, Plan};
 use crate::spec::Place;
 use crate::units::{HostName, ImageName, NetworkName, NodeName, Signal, Timestamp};
 
@@ -26,10 +26,17 @@ fn node_name(name: &str) -> NodeName {
     NodeName::new(name).unwrap()
 }
 
+fn apart(count: usize) -> NetworkNeeds {
+    NetworkNeeds {
+        count,
+        joined: false,
+    }
+}
+
 /// Three hosts on one network, in a cell that is up.
 async fn cell_of(backend: &FakeBackend) -> Result<FakeCell, BackendError> {
     let lan = NetworkName::new("lan").unwrap();
-    let lease = backend.lease(1).await?;
+    let lease = backend.lease(apart(1)).await?;
     let subnet = lease.subnets()[0];
     let hosts = ["hub", "left", "right"]
         .iter()
@@ -41,6 +48,8 @@ async fn cell_of(backend: &FakeBackend) -> Result<FakeCell, BackendError> {
                 address: subnet.address(number),
             }],
             sysctls: BTreeMap::new(),
+            place: Place::default(),
+            stealth: false,
         });
     let plan = Plan {
         cell: "placement=cross-host".into(),
@@ -49,6 +58,8 @@ async fn cell_of(backend: &FakeBackend) -> Result<FakeCell, BackendError> {
             subnet,
         }],
         hosts: hosts.collect(),
+        links: vec![],
+        routes: BTreeMap::new(),
         nodes: vec![],
         steps: vec![],
         checks: vec![],
@@ -68,6 +79,8 @@ fn node(name: &str, on: &str, command: &str) -> NodePlan {
             ..Place::default()
         },
         env: BTreeMap::new(),
+        display: None,
+        terminal: None,
         join: None,
         ready: None,
         names: BTreeMap::from([("server".to_owned(), Ipv4Addr::new(10, 99, 0, 10))]),
@@ -168,7 +181,7 @@ impl Room {
 
     async fn wire(&self, on: &str) -> String {
         self.cell.ask(&host(on), Request::Close).await.unwrap();
-        shown(&self.cell.capture(&host(on)).await.unwrap())
+        shown(&self.cell.fetch(&host(on), CAPTURE_PATH).await.unwrap())
     }
 }
 
@@ -461,11 +474,11 @@ async fn faults_fire_where_they_are_asked_for() {
 #[tokio::test]
 async fn subnets_are_given_back_with_their_cell() {
     let backend = FakeBackend::default();
-    let all = backend.lease(200).await.unwrap();
-    let error = backend.lease(1).await.err().unwrap();
+    let all = backend.lease(apart(200)).await.unwrap();
+    let error = backend.lease(apart(1)).await.err().unwrap();
     assert_eq!(error.message, "take 1 subnets: only 0 of 200 are free");
     drop(all);
-    assert!(backend.lease(1).await.is_ok());
+    assert!(backend.lease(apart(1)).await.is_ok());
 }
 
 #[tokio::test]
@@ -473,7 +486,10 @@ async fn the_opener_of_a_connection_is_known() {
     let mut room = Room::with("fake-server 15102", &[("alice", "left")]).await;
     room.hear("server", "alice joined").await;
     let reply = room.cell.ask(&host("left"), Request::Close).await.unwrap();
-    let Response::Closed { owners, interfaces } = reply else {
+    let Response::Closed {
+        owners, interfaces, ..
+    } = reply
+    else {
         panic!("{reply:?}");
     };
     assert_eq!(owners.len(), 1);
@@ -484,7 +500,11 @@ async fn the_opener_of_a_connection_is_known() {
             .iter()
             .all(crate::agent::protocol::InterfaceProof::is_complete)
     );
-    let error = room.cell.capture(&host("hub")).await.unwrap_err();
+    let error = room
+        .cell
+        .fetch(&host("hub"), CAPTURE_PATH)
+        .await
+        .unwrap_err();
     assert_eq!(
         error.message,
         "fetch the capture of hub: its agent still writes it"

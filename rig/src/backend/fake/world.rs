@@ -12,8 +12,9 @@ use super::process::{Pid, Process};
 use super::program::{Act, Input};
 use super::tcp::{Closed, Conn, ConnId, Segment, Side, State};
 use crate::agent::protocol::{ConnectionOwner, SocketRow};
+use crate::link::Route;
 use crate::pcapng::Direction;
-use crate::plan::{HostPlan, Plan};
+use crate::plan::{HostPlan, Plan, Subnet};
 use crate::units::{HostName, NodeName, Signal, Timestamp};
 
 /// The first port of initiators, as Linux chooses them.
@@ -43,6 +44,8 @@ pub(super) struct Host {
 pub(super) struct World {
     pub(super) hosts: BTreeMap<HostName, Host>,
     pub(super) processes: BTreeMap<Pid, Process>,
+    /// Ways to other networks; what links do to packets is not pretended.
+    routes: BTreeMap<HostName, Vec<Route>>,
     listeners: BTreeMap<(HostName, u16), Pid>,
     conns: Vec<Conn>,
     queue: VecDeque<(Pid, Input)>,
@@ -65,6 +68,7 @@ impl World {
         Self {
             hosts: hosts.collect(),
             processes: BTreeMap::new(),
+            routes: plan.routes.clone(),
             listeners: BTreeMap::new(),
             conns: Vec::new(),
             queue: VecDeque::new(),
@@ -160,6 +164,8 @@ impl World {
                 local: (Ipv4Addr::UNSPECIFIED, port).into(),
                 remote: (Ipv4Addr::UNSPECIFIED, 0).into(),
                 node: self.node_of(Some(*pid)),
+                timer: None,
+                retransmits: 0,
             })
             .collect();
         for conn in &self.conns {
@@ -174,11 +180,24 @@ impl World {
                         local: end.address.into(),
                         remote: conn.end(side.other()).address.into(),
                         node: self.node_of(end.owner),
+                        timer: None,
+                        retransmits: 0,
                     });
                 }
             }
         }
         rows
+    }
+
+    /// What the connections of a process have received and it has not read.
+    pub(super) fn unread_bytes(&self, pid: Pid) -> u64 {
+        let sides = [Side::Client, Side::Server];
+        let ends = self
+            .conns
+            .iter()
+            .flat_map(|conn| sides.map(|side| conn.end(side)));
+        let own = ends.filter(|end| end.owner == Some(pid) && end.state != State::Closed);
+        own.map(|end| u64::from(end.unread)).sum()
     }
 
     fn node_of(&self, pid: Option<Pid>) -> Option<NodeName> {
@@ -338,8 +357,14 @@ impl World {
         if server == from.name {
             return Some((server.clone(), to, server));
         }
+        let via = self.routes.get(&from.name).and_then(|routes| {
+            let route = routes.iter().find(|route| route.network.contains(&to))?;
+            route.via.map(Subnet::containing)
+        });
         let mut interfaces = from.interfaces.iter();
-        let local = interfaces.find(|interface| interface.network == *network)?;
+        let local = interfaces.find(|interface| {
+            interface.network == *network || via == Some(Subnet::containing(interface.address))
+        })?;
         Some((from.name.clone(), local.address, server))
     }
 

@@ -149,6 +149,7 @@ fn by_matrix(
             .unwrap_or_else(|| skipped(check, "not judged")),
         CheckKind::Exit(_) => skipped(check, "a capture does not tell how a program ended"),
         CheckKind::Output(_) => skipped(check, "a capture does not tell what a program printed"),
+        CheckKind::Loss(_) => skipped(check, "a capture does not tell what a link's rules met"),
         CheckKind::Sockets(_) => skipped(check, "a capture holds no socket tables"),
     });
     let mut outcome = Outcome::of_reports(reports.collect(), &capture);

@@ -360,6 +360,7 @@ mod tests {
                 icmp_errors: Vec::new(),
                 events,
                 steps: Steps::default(),
+                states: Vec::new(),
             }
         };
         let orderly = "> SYN; < SYN-ACK; > ACK; > DATA 4; < FIN; > FIN";

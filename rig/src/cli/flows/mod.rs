@@ -4,6 +4,7 @@ mod columns;
 mod filter;
 mod follow;
 mod ladder;
+mod line;
 mod names;
 mod record;
 mod request;

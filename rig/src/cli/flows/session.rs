@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::columns::{self, Columns};
 use super::filter::FIELDS;
 use super::ladder;
+use super::line;
 use super::names::Names;
 use super::record::ConnLog;
 use super::request::{Form, Request, Selection};
@@ -206,8 +207,7 @@ impl<W: Write> Session<W> {
         match self.form {
             Form::Json => {
                 self.line.clear();
-                serde_json::to_writer(&mut self.line, &record).map_err(io::Error::from)?;
-                self.line.push(b'\n');
+                line::append(&mut self.line, &record).map_err(io::Error::from)?;
                 self.out.write_all(&self.line)?;
             }
             Form::Csv => {

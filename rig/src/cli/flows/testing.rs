@@ -47,5 +47,6 @@ pub(super) fn flow() -> Flow {
         icmp_errors: Vec::new(),
         events: Vec::new(),
         steps: Steps::default(),
+        states: Vec::new(),
     }
 }

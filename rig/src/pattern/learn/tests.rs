@@ -29,6 +29,7 @@ fn flow(text: &str) -> Flow {
         icmp_errors: Vec::new(),
         events,
         steps: Steps::default(),
+        states: Vec::new(),
     }
 }
 

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cargo_metadata::Message;
+use cargo_metadata::{Message, MetadataCommand};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio_util::task::TaskTracker;
 
+use super::elf::is_dynamic;
 use super::job::Job;
 use super::prepare::{ImageProgress, Listener};
 use crate::backend::BackendError;
-use crate::spec::CargoBuild;
+use crate::spec::{CargoBuild, Linking};
 use crate::units::{ImageName, printable};
 
 /// Programs are measured as they would be used.
@@ -25,6 +26,18 @@ const ERROR_LINES: usize = 30;
 
 /// How much of Cargo's JSON is read, in bytes.
 const MAX_MESSAGES_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What makes a program one that loads its libraries, whatever the workspace's settings say: flags from
+/// the environment replace those of `.cargo/config.toml`. To add them there is not enough, since of
+/// `+crt-static` and `-crt-static` together the first wins.
+const DYNAMIC_FLAGS: [&str; 2] = ["-C", "target-feature=-crt-static"];
+
+/// Folder in the workspace's target folder for what is linked dynamically. Both kinds of a program
+/// have the same name there, so one build would replace what another is about to read.
+const DYNAMIC_FOLDER: &str = "dynamic";
+
+/// What parts flags in `CARGO_ENCODED_RUSTFLAGS`.
+const FLAG_SEPARATOR: &str = "\u{1f}";
 
 /// Compiles every program of the package and gives their paths.
 pub(super) async fn build(
@@ -48,16 +61,17 @@ pub(super) async fn build(
         name: name.clone(),
         what: format!("compiling package {}", request.package.value),
     });
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command
-        .args([
-            "build",
-            "--message-format=json-render-diagnostics",
-            "--bins",
-        ])
-        .args(["--package", &request.package.value, "--profile", profile])
-        .current_dir(folder);
+    let mut command = command(request, profile, folder);
+    if request.link == Linking::Dynamic {
+        let target = target_folder(folder.to_owned()).await.map_err(&failed)?;
+        command
+            .arg("--target-dir")
+            .arg(target.join(DYNAMIC_FOLDER))
+            .env(
+                "CARGO_ENCODED_RUSTFLAGS",
+                dynamic_flags(|name| std::env::var(name).ok()),
+            );
+    }
     let mut job = Job::start(&mut command, undoing)
         .map_err(|error| BackendError::machine(format!("{operation}: start cargo: {error}")))?;
     let Some((stdout, stderr)) = job.outputs() else {
@@ -95,7 +109,72 @@ pub(super) async fn build(
     if programs.is_empty() {
         return Err(failed("it has no program".to_owned()));
     }
+    if request.link == Linking::Dynamic {
+        for program in &programs {
+            must_be_dynamic(program).map_err(&failed)?;
+        }
+    }
     Ok(programs)
+}
+
+fn command(request: &CargoBuild, profile: &str, folder: &Path) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args([
+            "build",
+            "--message-format=json-render-diagnostics",
+            "--bins",
+        ])
+        .args(["--package", &request.package.value, "--profile", profile])
+        .current_dir(folder);
+    for feature in &request.features {
+        command.args(["--features", &feature.value]);
+    }
+    command
+}
+
+/// The target folder of the workspace that a folder is in.
+async fn target_folder(folder: PathBuf) -> Result<PathBuf, String> {
+    let look = move || {
+        let metadata = MetadataCommand::new().current_dir(folder).no_deps().exec();
+        metadata.map(|metadata| metadata.target_directory.into_std_path_buf())
+    };
+    let found = tokio::task::spawn_blocking(look).await;
+    let found = found.map_err(|error| error.to_string())?;
+    found.map_err(|error| {
+        format!(
+            "find its target folder: {}",
+            printable(error.to_string().trim())
+        )
+    })
+}
+
+/// The compiler's flags of the environment, and those that link dynamically.
+fn dynamic_flags(environment: impl Fn(&str) -> Option<String>) -> String {
+    let encoded = environment("CARGO_ENCODED_RUSTFLAGS");
+    let plain = || {
+        let flags = environment("RUSTFLAGS")?;
+        let flags: Vec<_> = flags.split_whitespace().collect();
+        Some(flags.join(FLAG_SEPARATOR))
+    };
+    let given = encoded.or_else(plain).filter(|flags| !flags.is_empty());
+    let dynamic = DYNAMIC_FLAGS.join(FLAG_SEPARATOR);
+    match given {
+        Some(given) => [given, dynamic].join(FLAG_SEPARATOR),
+        None => dynamic,
+    }
+}
+
+fn must_be_dynamic(program: &Path) -> Result<(), String> {
+    let shown = program.display();
+    let bytes = std::fs::read(program).map_err(|error| format!("read {shown}: {error}"))?;
+    if is_dynamic(&bytes) {
+        return Ok(());
+    }
+    Err(format!(
+        "{shown} is linked statically all the same: RUSTFLAGS of the environment say +crt-static"
+    ))
 }
 
 /// Paths of the programs that Cargo reports.
@@ -108,4 +187,22 @@ fn executables(messages: &[u8]) -> Vec<PathBuf> {
             _ => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_the_environment_are_kept() {
+        let with = |name: &'static str, value: &'static str| {
+            dynamic_flags(move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        let dynamic = "-C\u{1f}target-feature=-crt-static";
+        assert_eq!(with("OTHER", "x"), dynamic);
+        assert_eq!(with("RUSTFLAGS", ""), dynamic);
+        let both = format!("-g\u{1f}-O\u{1f}{dynamic}");
+        assert_eq!(with("RUSTFLAGS", " -g  -O "), both);
+        assert_eq!(with("CARGO_ENCODED_RUSTFLAGS", "-g\u{1f}-O"), both);
+    }
 }

@@ -8,6 +8,8 @@ mod base;
 mod build;
 mod cargo;
 mod context;
+mod display;
+mod elf;
 mod job;
 mod lock;
 mod prepare;

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::build::Builder;
 use super::context::{Context, Digest};
 use super::lock::MakingLock;
-use super::{agent, base, cargo};
+use super::{agent, base, cargo, display};
 use crate::backend::BackendError;
 use crate::spec::{BaseImage, Image, ImageBuild, ImageOrigin};
 use crate::units::ImageName;
@@ -65,6 +65,27 @@ impl Images {
         let (name, context) = agent::context().await?;
         let began = Instant::now();
         self.found_or_built(&name, &context, None, began, listener)
+            .await
+    }
+
+    /// The image of displays.
+    pub(in crate::backend::docker) async fn display(
+        &self,
+        listener: Listener<'_>,
+    ) -> Result<String, BackendError> {
+        let began = Instant::now();
+        let (name, context) = display::context()?;
+        let script = display::base_script()?;
+        let base_id = base::ensure(
+            &self.client,
+            &name,
+            display::BASE,
+            Some(&script),
+            listener,
+            &self.undoing,
+        )
+        .await?;
+        self.found_or_built(&name, &context, Some(&base_id), began, listener)
             .await
     }
 
