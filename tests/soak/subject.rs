@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use assert_cmd::cargo::cargo_bin;
@@ -22,6 +23,8 @@ pub(crate) struct Subject {
     pub(crate) address: SocketAddr,
     pub(crate) stdin: Option<ChildStdin>,
     child: Mutex<Child>,
+    /// Reads its stdout to the end, and fails at what is not harmless.
+    reader: Option<JoinHandle<()>>,
     /// Open descriptors before anybody came.
     descriptors: usize,
     /// Lines on stdout that are wanted.
@@ -51,8 +54,9 @@ impl Subject {
         let (_, address) = first.rsplit_once(' ').unwrap();
         let wanted: Arc<Mutex<Option<Wanted>>> = Arc::default();
         let listener = Arc::clone(&wanted);
-        std::thread::spawn(move || {
-            for line in out.map_while(Result::ok) {
+        let reader = std::thread::spawn(move || {
+            for line in out {
+                let line = line.expect("valid UTF-8 on stdout");
                 assert_harmless(&line);
                 if let Some(wanted) = &*listener.lock().unwrap()
                     && (wanted.is)(&line)
@@ -67,6 +71,7 @@ impl Subject {
                 .to_owned(),
             address: address.parse().unwrap(),
             stdin: child.stdin.take(),
+            reader: Some(reader),
             descriptors: 0,
             child: Mutex::new(child),
             wanted,
@@ -82,8 +87,13 @@ impl Subject {
         lines
     }
 
-    /// Fails where the server has ended.
+    /// Fails where the server has ended, or has printed what it should not.
     pub(crate) fn assert_running(&self) {
+        let reads = self
+            .reader
+            .as_ref()
+            .is_some_and(|reader| !reader.is_finished());
+        assert!(reads, "{}: its stdout is closed or not harmless", self.name);
         let ended = self.child.lock().unwrap().try_wait().unwrap();
         assert!(ended.is_none(), "{} has ended: {ended:?}", self.name);
     }
@@ -128,6 +138,12 @@ impl Drop for Subject {
         let mut child = self.child.lock().unwrap();
         let _ = child.kill();
         let _ = child.wait();
+        let read = self.reader.take().map(JoinHandle::join);
+        if let Some(Err(panic)) = read
+            && !std::thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
+        }
     }
 }
 

@@ -4,8 +4,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpSocket, TcpStream};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use crate::soak::{PATIENCE, Stop, Talk};
@@ -29,12 +34,10 @@ pub(crate) async fn visit(server: SocketAddr, folder: &Path, stop: Stop) -> Talk
     let files = FILES.map(|path| (path, std::fs::read(folder.join(path)).unwrap()));
     let mut talk = Talk::default();
     while !stop.is_cancelled() {
-        let mut stream = connect(server).await;
+        let mut connection = connect(server).await;
         for (path, content) in files.iter().cycle().take(REQUESTS) {
-            let request = format!("GET /{path} HTTP/1.1\r\nHost: {server}\r\n\r\n");
-            stream.write_all(request.as_bytes()).await.unwrap();
             talk.said += 1;
-            let answer = timeout(PATIENCE, answer(&mut stream)).await;
+            let answer = timeout(PATIENCE, get(&mut connection, server, path)).await;
             assert_eq!(&answer.expect("an answer in time"), content, "{path}");
             talk.heard += 1;
         }
@@ -42,34 +45,25 @@ pub(crate) async fn visit(server: SocketAddr, folder: &Path, stop: Stop) -> Talk
     talk
 }
 
-async fn connect(server: SocketAddr) -> BufReader<TcpStream> {
+async fn connect(server: SocketAddr) -> SendRequest<Empty<Bytes>> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((ADDRESS, 0).into()).unwrap();
     let connected = timeout(PATIENCE, socket.connect(server)).await;
-    BufReader::new(connected.expect("a connection in time").unwrap())
+    let stream = TokioIo::new(connected.expect("a connection in time").unwrap());
+    let (requests, connection) = handshake(stream).await.unwrap();
+    // It ends with the last sender of requests; a failure is told to whoever waits for an answer.
+    tokio::spawn(connection);
+    requests
 }
 
-/// The body of an answer, which must be a success.
-async fn answer(stream: &mut BufReader<TcpStream>) -> Vec<u8> {
-    let mut length = 0;
-    let mut first = true;
-    loop {
-        let mut line = String::new();
-        let n = stream.read_line(&mut line).await.unwrap();
-        assert!(n > 0, "the server dropped a visitor who behaves");
-        let line = line.trim_end().to_ascii_lowercase();
-        if first {
-            assert_eq!(line, "http/1.1 200 ok");
-            first = false;
-        }
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line.is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.unwrap();
-    body
+/// The body of the answer, which must be a success.
+async fn get(connection: &mut SendRequest<Empty<Bytes>>, server: SocketAddr, path: &str) -> Bytes {
+    let request = Request::get(format!("/{path}"))
+        .header(HOST, server.to_string())
+        .body(Empty::new())
+        .unwrap();
+    connection.ready().await.unwrap();
+    let answer = connection.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    answer.into_body().collect().await.unwrap().to_bytes()
 }
