@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use assert_cmd::cargo::cargo_bin;
 use tempfile::TempDir;
 
 use crate::support::{PATIENCE, Program, Wire};
@@ -261,6 +263,26 @@ fn the_client_gets_one_page_and_closes_after_the_server() {
         stderr.ends_with("the body is larger than --max-body"),
         "{stderr}"
     );
+}
+
+#[test]
+fn a_stdout_that_nobody_reads_is_not_taken_for_a_reset() {
+    let server = Server::start(&[]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let client = Command::new(cargo_bin("specimen"))
+        .args([
+            "web-client",
+            &server.address.ip().to_string(),
+            "/pictures/large.bmp",
+        ])
+        .args(["--port", &server.address.port().to_string()])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&client.stderr);
+    assert_eq!(client.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("failed to write to stdout"), "{stderr}");
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::fs::File;
 
 use super::content::Content;
 use super::folder::{Folder, Found};
@@ -23,9 +22,9 @@ pub async fn answer<B>(folder: &Arc<Folder>, request: &Request<B>) -> Response<C
         return last(StatusCode::MOVED_PERMANENTLY, LOCATION, REDIRECT.1);
     }
     let (folder, path) = (Arc::clone(folder), path.to_owned());
-    let found = tokio::task::spawn_blocking(move || folder.find(&path)).await;
+    let found = tokio::task::spawn_blocking(move || file(folder.find(&path)?)).await;
     match found.ok().flatten() {
-        Some(found) => file(found),
+        Some(response) => response,
         None => last(
             StatusCode::NOT_FOUND,
             CONTENT_TYPE,
@@ -34,15 +33,13 @@ pub async fn answer<B>(folder: &Arc<Folder>, request: &Request<B>) -> Response<C
     }
 }
 
-fn file(found: Found) -> Response<Content> {
-    let file = File::from_std(found.file.into_std());
-    let mut response = Response::new(Content::File {
-        file,
-        left: found.len,
-    });
+/// The answer with a file, none where it cannot be read.
+fn file(found: Found) -> Option<Response<Content>> {
+    let content = Content::of(found.file.into_std(), found.len).ok()?;
+    let mut response = Response::new(content);
     let content_type = HeaderValue::from_static(found.content_type);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
+    Some(response)
 }
 
 /// The last answer of a connection: a status, in words too, with one more header.

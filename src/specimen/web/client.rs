@@ -1,6 +1,7 @@
 //! Gets one page over one connection and shows it.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -88,18 +89,27 @@ async fn exchange(stream: TcpStream, args: &Args, page: &mut Page) -> io::Result
         let response = sender.send_request(request).await.map_err(cause)?;
         page.show(response).await
     };
-    let (shown, parts) = tokio::join!(show, connection.without_shutdown());
-    shown?;
+    // What cannot be shown ends it; why the connection failed is told to who waits for the answer.
+    let closed = async { Ok(connection.without_shutdown().await) };
+    let ((), parts) = tokio::try_join!(show, closed)?;
     Ok(parts.map_err(cause)?.io.into_inner())
 }
 
 fn request(args: &Args) -> io::Result<Request<Empty<Bytes>>> {
     Request::get(args.path.clone())
-        .header(HOST, format!("{}:{}", args.host, args.port))
+        .header(HOST, authority(&args.host, args.port))
         .header(USER_AGENT, concat!("specimen/", env!("CARGO_PKG_VERSION")))
         .header(CONNECTION, "close")
         .body(Empty::new())
         .map_err(io::Error::other)
+}
+
+/// Host and port as a header writes them, an IPv6 address in brackets (RFC 3986, 3.2.2).
+fn authority(host: &str, port: u16) -> String {
+    match host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]:{port}"),
+        Err(_) => format!("{host}:{port}"),
+    }
 }
 
 /// Waits for the server's FIN, and sends the client's.
@@ -129,28 +139,29 @@ impl Page {
 
     async fn show(&mut self, response: Response<Incoming>) -> io::Result<()> {
         let mut out = io::stdout();
-        writeln!(out, "{:?} {}", response.version(), response.status())?;
-        for (name, value) in response.headers() {
-            writeln!(out, "{name}: {}", text::harmless(value.as_bytes()))?;
-        }
-        writeln!(out)?;
+        show_header(&mut out, &response).map_err(|error| unwritten(&error))?;
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             if let Ok(data) = frame.map_err(cause)?.into_data() {
-                self.show_data(&mut out, &data)?;
+                self.count(data.len())?;
+                self.show_data(&mut out, &data)
+                    .map_err(|error| unwritten(&error))?;
             }
         }
-        out.flush()
+        out.flush().map_err(|error| unwritten(&error))
+    }
+
+    /// Counts bytes that are about to be shown.
+    fn count(&mut self, len_bytes: usize) -> io::Result<()> {
+        self.left = self.left.checked_sub(len_bytes).ok_or_else(|| {
+            let message = "the body is larger than --max-body";
+            io::Error::new(io::ErrorKind::FileTooLarge, message)
+        })?;
+        Ok(())
     }
 
     /// Writes a part of the body: as it is, or line by line made harmless on a terminal.
-    fn show_data(&mut self, out: &mut impl Write, data: &[u8]) -> io::Result<()> {
-        self.left = self.left.checked_sub(data.len()).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "the body is larger than --max-body",
-            )
-        })?;
+    fn show_data(&self, out: &mut impl Write, data: &[u8]) -> io::Result<()> {
         if !self.on_terminal {
             return out.write_all(data);
         }
@@ -162,6 +173,19 @@ impl Page {
         }
         Ok(())
     }
+}
+
+fn show_header(out: &mut impl Write, response: &Response<Incoming>) -> io::Result<()> {
+    writeln!(out, "{:?} {}", response.version(), response.status())?;
+    for (name, value) in response.headers() {
+        writeln!(out, "{name}: {}", text::harmless(value.as_bytes()))?;
+    }
+    writeln!(out)
+}
+
+/// An error of stdout, so that a pipe without a reader is not taken for the server's reset.
+fn unwritten(error: &io::Error) -> io::Error {
+    io::Error::other(format!("failed to write to stdout: {error}"))
 }
 
 /// The kernel's error where there is one, so that a reset is told from the rest.
@@ -188,6 +212,12 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_address_has_its_brackets() {
+        assert_eq!(authority("::1", 80), "[::1]:80");
+        assert_eq!(authority("hub", 8888), "hub:8888");
+    }
+
+    #[test]
     fn a_terminal_gets_harmless_text_and_a_pipe_what_came() {
         assert_eq!(shown(true, b"a\x1b[2J\nb"), "a\\u{1b}[2J\nb");
         assert_eq!(shown(false, b"a\x1b[2J\nb"), "a\x1b[2J\nb");
@@ -196,7 +226,7 @@ mod tests {
     #[test]
     fn a_body_without_end_is_not_shown_without_end() {
         let mut page = Page::of(false, 10);
-        page.show_data(&mut io::sink(), b"12345678").unwrap();
-        assert!(page.show_data(&mut io::sink(), b"345").is_err());
+        page.count(8).unwrap();
+        assert!(page.count(3).is_err());
     }
 }

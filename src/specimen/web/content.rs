@@ -1,6 +1,6 @@
 //! The body of an answer: a text, or a file piece by piece.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -19,11 +19,31 @@ pub enum Content {
     Text(Bytes),
     /// An open file.
     File {
+        /// Its begin, until it is sent.
+        begin: Bytes,
         /// The file, read from where it stands.
         file: File,
         /// Bytes that are still to be sent.
         left: u64,
     },
+}
+
+impl Content {
+    /// The first `len` bytes of a file. Its begin is read at once, by a thread that may wait: then it
+    /// goes out with the header, in one segment where the file is a small one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn of(mut file: std::fs::File, len: u64) -> io::Result<Self> {
+        let mut begin = Vec::new();
+        let piece = u64::try_from(PIECE_BYTES).map_or(len, |piece| piece.min(len));
+        file.by_ref().take(piece).read_to_end(&mut begin)?;
+        Ok(Self::File {
+            begin: begin.into(),
+            file: File::from_std(file),
+            left: len,
+        })
+    }
 }
 
 impl Body for Content {
@@ -38,7 +58,11 @@ impl Body for Content {
             Self::Text(text) if text.is_empty() => Poll::Ready(None),
             Self::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
             Self::File { left: 0, .. } => Poll::Ready(None),
-            Self::File { file, left } => {
+            Self::File { begin, left, .. } if !begin.is_empty() => {
+                *left -= begin.len() as u64;
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(begin)))))
+            }
+            Self::File { file, left, .. } => {
                 let piece = usize::try_from(*left)
                     .unwrap_or(PIECE_BYTES)
                     .min(PIECE_BYTES);
@@ -71,6 +95,8 @@ impl Body for Content {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use http_body_util::BodyExt as _;
 
     use super::*;
@@ -80,10 +106,19 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         file.rewind().unwrap();
-        Content::File {
-            file: File::from_std(file),
-            left,
-        }
+        Content::of(file, left).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_begin_of_a_file_is_there_at_once() {
+        let mut body = file_of(b"ciao", 4);
+        let mut context = Context::from_waker(Waker::noop());
+        let frame = Pin::new(&mut body).poll_frame(&mut context);
+        let Poll::Ready(Some(Ok(frame))) = frame else {
+            panic!("{frame:?}");
+        };
+        assert_eq!(frame.into_data().unwrap(), "ciao");
+        assert!(body.is_end_stream());
     }
 
     #[tokio::test]
