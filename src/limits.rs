@@ -16,7 +16,7 @@ pub const PEER_FIN_WAIT_AT_SHUTDOWN: Duration = Duration::from_secs(1);
 /// So long after the order to shut down the server ends whatever its clients do.
 pub const SHUTDOWN_WAIT: Duration = Duration::from_millis(1700);
 
-/// So many messages of one member are taken before the others get a turn.
+/// So many messages of one side are taken before whatever else waits gets a turn.
 pub const TURN: usize = 64;
 
 /// So often a delivery lets further members speak first, for as long as there are any.

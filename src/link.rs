@@ -133,6 +133,11 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
                 Ok(_) => {
                     self.heard = Instant::now();
                     self.strikes.clear();
+                    if let Some(frame) = self.decoder.take() {
+                        return frame.into();
+                    }
+                    // One who sends what is no message, empty lines without end, leaves the others their turn.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => self.finished = self.strikes.count(error),
             }
@@ -274,13 +279,28 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
         self.strikes.take_last()
     }
 
-    /// Queues what waits in `lines`, as far as one write may hold it.
-    pub fn take_from(&mut self, lines: &mut impl Lines) {
+    /// Sends what waits in `lines`, but for the last piece, which is queued: so it leaves together with what
+    /// is pushed next.
+    ///
+    /// # Errors
+    /// As [`Outgoing::flush`].
+    pub async fn drain(&mut self, lines: &mut impl Lines) -> io::Result<()> {
+        while !self.take_from(lines) {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Queues what waits in `lines`, as far as one write may hold it; whether that was all.
+    fn take_from(&mut self, lines: &mut impl Lines) -> bool {
         // Nobody waits for more.
         let mut cx = Context::from_waker(Waker::noop());
-        if self.has_room() {
-            let _ = lines.poll_take(&mut cx, &mut self.pending);
+        while self.has_room() {
+            if lines.poll_take(&mut cx, &mut self.pending).is_pending() {
+                return true;
+            }
         }
+        false
     }
 }
 
@@ -291,7 +311,7 @@ const FIN_WAIT: Duration = Duration::from_millis(100);
 mod tests {
     use std::collections::VecDeque;
 
-    use tokio::io::duplex;
+    use tokio::io::{AsyncReadExt as _, duplex};
 
     use super::*;
 
@@ -433,6 +453,30 @@ mod tests {
             panic!("an orderly end")
         };
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn whatever_waits_is_sent_before_the_last_line() {
+        let (sender, mut lines) = mpsc::channel(100);
+        let said: Vec<String> = (0..100)
+            .map(|n| format!("{n}{}\n", "x".repeat(2000)))
+            .collect();
+        for line in &said {
+            sender.try_send(line.clone()).unwrap();
+        }
+        let (near, mut far) = duplex(1024);
+        let mut outgoing = Outgoing::new(near);
+        let send = async {
+            outgoing.drain(&mut lines).await.unwrap();
+            outgoing.push("goodbye\n");
+            outgoing
+                .finish(Instant::now() + Duration::from_mins(1))
+                .await;
+        };
+        let mut heard = String::new();
+        let ((), received) = tokio::join!(send, far.read_to_string(&mut heard));
+        received.unwrap();
+        assert_eq!(heard, said.concat() + "goodbye\n");
     }
 
     #[tokio::test]

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 
+use socket2::SockRef;
 use tokio::net::TcpSocket;
 
 /// Opens a socket with `open` on `address`, or on all addresses: an IPv6 socket that serves IPv4
@@ -42,8 +44,20 @@ pub fn tcp(address: SocketAddr) -> io::Result<TcpSocket> {
     }?;
     // A program started again must not wait for the TIME_WAIT of its own connections.
     socket.set_reuseaddr(true)?;
+    serve_ipv4_too(&socket, address)?;
     socket.bind(address)?;
     Ok(socket)
+}
+
+/// Makes a socket that gets all IPv6 addresses take IPv4 too, whatever `net.ipv6.bindv6only` says.
+///
+/// # Errors
+/// The kernel's.
+pub fn serve_ipv4_too(socket: &impl AsFd, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        SockRef::from(socket).set_only_v6(false)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

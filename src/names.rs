@@ -38,24 +38,26 @@ impl Name {
     /// # Errors
     /// The first rule that it breaks.
     pub fn parse(text: &str, max_bytes: usize) -> Result<Self, NameError> {
-        let text = text.trim();
-        if text.len() > max_bytes {
+        let name = text.trim();
+        if name.len() > max_bytes {
             return Err(NameError::TooLong {
-                len_bytes: text.len(),
+                len_bytes: name.len(),
                 max_bytes,
             });
         }
-        let form = text.chars().next().is_some_and(char::is_alphanumeric)
-            && text
+        // Some letters are invisible.
+        let plain = |c: char| c.is_alphanumeric() && !crate::text::acts_on_terminal(c);
+        let form = name.chars().next().is_some_and(plain)
+            && name
                 .chars()
-                .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
+                .all(|c| plain(c) || matches!(c, '-' | '_' | '.'));
         if !form {
             return Err(NameError::Form);
         }
-        if RESERVED.contains(&text.to_lowercase().as_str()) {
+        if RESERVED.contains(&name.to_lowercase().as_str()) {
             return Err(NameError::Reserved);
         }
-        Ok(Self(text.into()))
+        Ok(Self(name.into()))
     }
 
     /// What two names must differ in: `Alice` and `alice` are one.
@@ -93,6 +95,9 @@ mod tests {
             ".a",
             "-a",
             "\\u{1b}x",
+            "\u{3164}",
+            "operator\u{3164}",
+            "alice\u{115f}",
         ] {
             assert_eq!(Name::parse(text, 32), Err(NameError::Form), "{text}");
         }

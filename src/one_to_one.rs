@@ -53,11 +53,11 @@ pub async fn run(
     while let Some((stream, peer)) = desk.next_client(&listener, &ending).await {
         let (read, write) = stream.into_split();
         let mut link = Link::new(read, write, limits);
-        let end = desk.talk(&mut link, peer).await;
+        let (end, unsent) = desk.talk(&mut link, peer).await;
         tracing::info!(%peer, "connection ends: {end}");
         desk.console.show(format!("* {peer} is gone: {end}"));
         let shutdown = desk.shutdown.clone();
-        ending.spawn(async move { link.end(&end, &shutdown).await });
+        ending.spawn(async move { link.end(&end, unsent, &shutdown).await });
     }
     drop(listener);
     ending.close();
@@ -93,8 +93,12 @@ impl Desk<'_> {
         }
     }
 
-    /// Both directions at once, until either side ends it.
-    async fn talk<R, W>(&mut self, link: &mut Link<R, W>, peer: SocketAddr) -> End
+    /// Both directions at once, until either side ends it; with what the operator has said last.
+    async fn talk<R, W>(
+        &mut self,
+        link: &mut Link<R, W>,
+        peer: SocketAddr,
+    ) -> (End, mpsc::Receiver<String>)
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -104,8 +108,7 @@ impl Desk<'_> {
         let (sender, mut outbox) = mpsc::channel::<String>(OPERATOR_LINES);
         link.outgoing.push(&line(protocol::ONE_TO_ONE_GREETING));
         let end = self.converse(link, &sender, &mut outbox).await;
-        link.outgoing.take_from(&mut outbox);
-        end
+        (end, outbox)
     }
 
     async fn converse<R, W>(

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::{FAREWELL_WAIT, Limits, PEER_FIN_WAIT, PEER_FIN_WAIT_AT_SHUTDOWN, TURN};
-use crate::link::{Event, Framing, Incoming, Outgoing, line};
+use crate::link::{Event, Framing, Incoming, Lines, Outgoing, line};
 use crate::names::Name;
 use crate::protocol;
 use crate::rate::Pace;
@@ -82,14 +82,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link<R, W> {
         }
     }
 
-    /// Ends the connection: farewell, FIN, and then a bounded wait for the client's FIN, so that
-    /// the server closes first and the end is orderly.
-    pub async fn end(mut self, end: &End, shutdown: &CancellationToken) {
+    /// Ends the connection: what still waits in `lines`, farewell, FIN, and then a bounded wait for the
+    /// client's FIN, so that the server closes first and the end is orderly.
+    pub async fn end(mut self, end: &End, mut lines: impl Lines, shutdown: &CancellationToken) {
         let Some(farewell) = end.farewell() else {
             return;
         };
+        let deadline = Instant::now() + FAREWELL_WAIT;
+        // A client that does not read in time, or is gone, misses the rest.
+        let _ = timeout_at(deadline, self.outgoing.drain(&mut lines)).await;
+        drop(lines);
         self.outgoing.push(&line(&farewell));
-        self.outgoing.finish(Instant::now() + FAREWELL_WAIT).await;
+        self.outgoing.finish(deadline).await;
         let fin_sent = Instant::now();
         tokio::select! {
             () = self.incoming.discard_until(fin_sent + PEER_FIN_WAIT) => return,
@@ -113,12 +117,17 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let end = match admit(&mut link, room, limits, shutdown).await {
-        Ok((seat, outbox)) => talk(&mut link, room, seat, outbox, limits, shutdown).await,
-        Err(end) => end,
-    };
-    link.end(&end, shutdown).await;
-    end
+    match admit(&mut link, room, limits, shutdown).await {
+        Ok((seat, mut outbox)) => {
+            let end = talk(&mut link, room, seat, &mut outbox, limits, shutdown).await;
+            link.end(&end, outbox, shutdown).await;
+            end
+        }
+        Err(end) => {
+            link.end(&end, (), shutdown).await;
+            end
+        }
+    }
 }
 
 /// Greets the client and asks for a name until it gives one that is free.
@@ -181,7 +190,7 @@ async fn talk<R, W>(
     link: &mut Link<R, W>,
     room: &Room,
     seat: Seat,
-    mut outbox: Outbox,
+    outbox: &mut Outbox,
     limits: &Limits,
     shutdown: &CancellationToken,
 ) -> End
@@ -190,17 +199,16 @@ where
     W: AsyncWrite + Unpin,
 {
     tracing::info!(name = %seat.name(), "joined");
-    let end = converse(link, room, &seat, &mut outbox, limits, shutdown).await;
+    let end = converse(link, room, &seat, outbox, limits, shutdown).await;
     tracing::info!(name = %seat.name(), "left: {end}");
     if matches!(end, End::Behind | End::Failed(_)) {
         outbox.give_up();
         room.leave_turns().await;
     } else {
         // A failure shows when the farewell is sent.
-        let _ = in_turn(&mut link.outgoing, &mut outbox, room).await;
+        let _ = in_turn(&mut link.outgoing, outbox, room).await;
     }
     drop(seat);
-    link.outgoing.take_from(&mut outbox);
     end
 }
 

@@ -24,14 +24,15 @@ pub fn harmless(bytes: &[u8]) -> String {
 
 /// Whether a terminal acts upon `c`, or shows later text in another order because of it: the
 /// control characters (C0, DEL, C1), line and paragraph separators, and the bidirectional,
-/// invisible and tag characters that Unicode TR 36 warns of.
+/// invisible and tag characters that Unicode TR 36 warns of. The fillers of Hangul are letters that nobody
+/// sees: with one behind it, a name looks like another.
 ///
 /// The joiners U+200C and U+200D stay: Persian words and many emoji are spelled with them.
 pub fn acts_on_terminal(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}')
 }
 
@@ -64,6 +65,7 @@ mod tests {
             harmless("x\u{2066}\u{feff}y".as_bytes()),
             "x\\u{2066}\\u{feff}y"
         );
+        assert_eq!(harmless("a\u{3164}\u{ad}".as_bytes()), "a\\u{3164}\\u{ad}");
         assert_eq!(harmless(b"a\tb"), "a b");
     }
 

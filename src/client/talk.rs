@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::args::{Args, Ending, Ui, Visit};
@@ -16,6 +17,7 @@ use super::input::{self, Terminal};
 use super::naming::{Naming, Step};
 use super::program;
 use super::screen::Screen;
+use crate::limits::TURN;
 use crate::link::{Event, Framing, Incoming, Outgoing};
 use crate::protocol;
 use crate::text;
@@ -136,6 +138,7 @@ impl Talk {
 
     async fn run(&mut self, screen: &Screen) -> Result<(), Failure> {
         let mut seen = true;
+        let mut turn = 0;
         loop {
             let may_type = self.leaving.is_none()
                 && !self.naming.holds()
@@ -161,7 +164,8 @@ impl Talk {
             };
             tokio::select! {
                 biased;
-                (event, permit) = received => {
+                (event, permit) = received, if turn < TURN => {
+                    turn += 1;
                     let text = match event {
                         Event::Message(text) => text,
                         Event::TooLong => "* a line too long to show was left out".to_owned(),
@@ -184,6 +188,8 @@ impl Talk {
                     self.incoming.discard_until(now + PEER_FIN_WAIT).await;
                     return self.failure.take().map_or(Ok(()), Err);
                 }
+                // A server that talks without a pause does not keep the user from being heard.
+                () = yield_now(), if turn >= TURN => turn = 0,
             }
         }
     }

@@ -37,6 +37,19 @@ impl Keyboard {
     /// Waits for `event` and keeps what is typed meanwhile. None when the user leaves instead: by
     /// [`QUIT`], or at the end of input with nothing left to send.
     pub async fn until<T>(&mut self, event: impl Future<Output = T>) -> Option<T> {
+        self.meanwhile(event, true).await
+    }
+
+    /// The same for what is worth waiting for at the end of input, too: there may be an answer to it.
+    pub async fn unless_quit<T>(&mut self, event: impl Future<Output = T>) -> Option<T> {
+        self.meanwhile(event, false).await
+    }
+
+    async fn meanwhile<T>(
+        &mut self,
+        event: impl Future<Output = T>,
+        leaves_at_end: bool,
+    ) -> Option<T> {
         let mut event = pin!(event);
         loop {
             let reads = !self.ended && self.kept.len() < LINES_KEPT;
@@ -46,7 +59,7 @@ impl Keyboard {
                 line = self.lines.recv(), if reads => match line {
                     Some(line) if is_quit(&line) => return None,
                     Some(line) => self.kept.push_back(line),
-                    None if self.kept.is_empty() => return None,
+                    None if leaves_at_end && self.kept.is_empty() => return None,
                     None => self.ended = true,
                 },
             }
@@ -94,6 +107,14 @@ mod tests {
         for lines in [&["hello", ":q"][..], &[":q "], &[]] {
             assert_eq!(typed(lines).until(pending::<()>()).await, None, "{lines:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_input_does_not_end_an_attempt() {
+        let slow = async { tokio::task::yield_now().await };
+        assert_eq!(typed(&[]).unless_quit(slow).await, Some(()));
+        let never = pending::<()>();
+        assert_eq!(typed(&["hello", ":q"]).unless_quit(never).await, None);
     }
 
     #[tokio::test]

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::{Instant, sleep_until};
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout_at};
 
 use super::args::Args;
 use super::keyboard::{Keyboard, is_quit};
 use super::meet::{self, Attempt};
 use crate::client::screen::Screen;
 use crate::client::{Exit, Failure, input, program};
+use crate::limits::TURN;
 use crate::link::{Event, Framing, Incoming, Outgoing, line};
 use crate::protocol;
 
@@ -73,7 +75,10 @@ async fn find(
     screen: &Screen,
 ) -> Result<Option<(TcpStream, String)>, Failure> {
     if let Some(host) = &args.host {
-        match meet::call(host, args).await? {
+        let Some(attempt) = keyboard.unless_quit(meet::call(host, args)).await else {
+            return Ok(None);
+        };
+        match attempt? {
             Attempt::Connected(stream) => {
                 let peer = stream.peer_addr();
                 let peer = peer.map_err(|e| Failure::of("failed to connect", &e))?;
@@ -110,6 +115,7 @@ struct Talk {
 impl Talk {
     async fn run(&mut self, keyboard: &mut Keyboard, screen: &Screen) -> Result<(), Failure> {
         let mut seen = true;
+        let mut turn = 0;
         loop {
             let may_type = self.outgoing.has_room();
             let unsent = !self.outgoing.is_empty();
@@ -122,7 +128,8 @@ impl Talk {
             };
             tokio::select! {
                 biased;
-                (event, permit) = received => {
+                (event, permit) = received, if turn < TURN => {
+                    turn += 1;
                     let Some(text) = shown(event).map_err(|e| self.lost(&e))? else {
                         return self.left_by_peer(screen).await;
                     };
@@ -134,6 +141,8 @@ impl Talk {
                     Some(text) => self.outgoing.push(&line(&text)),
                     None => return self.leave(screen).await,
                 },
+                // Who talks without a pause does not keep the user from being heard.
+                () = yield_now(), if turn >= TURN => turn = 0,
             }
         }
     }
@@ -142,16 +151,15 @@ impl Talk {
     async fn leave(&mut self, screen: &Screen) -> Result<(), Failure> {
         let now = Instant::now();
         self.outgoing.finish(now + LAST_LINES_WAIT).await;
-        let deadline = now + self.leave_wait;
-        loop {
-            tokio::select! {
-                biased;
-                event = self.incoming.next() => match shown(event).map_err(|e| self.lost(&e))? {
-                    Some(text) => show(screen, text).await,
-                    None => return Ok(()),
-                },
-                () = sleep_until(deadline) => return Ok(()),
+        let rest = async {
+            while let Some(text) = shown(self.incoming.next().await)? {
+                show(screen, text).await;
             }
+            Ok(())
+        };
+        match timeout_at(now + self.leave_wait, rest).await {
+            Ok(ended) => ended.map_err(|error| self.lost(&error)),
+            Err(_elapsed) => Ok(()),
         }
     }
 

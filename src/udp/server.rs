@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -65,11 +66,13 @@ async fn open_and_run(args: &Args, console: Console) -> io::Result<()> {
 /// The address cannot be had; the message names it.
 pub fn open(args: &Args) -> io::Result<UdpSocket> {
     listen::on(args.listen, args.port, |address| {
-        let socket = std::net::UdpSocket::bind(address)?;
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        listen::serve_ipv4_too(&socket, address)?;
+        socket.bind(&address.into())?;
         socket.set_nonblocking(true)?;
         // A short flood then waits in the kernel, instead of displacing what others say.
         setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
-        UdpSocket::from_std(socket)
+        UdpSocket::from_std(socket.into())
     })
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::book::{Book, Removed};
 use super::gate::{Allowance, Strangers, Verdict};
 use super::limits::{Limits, MAX_NAME_BYTES};
-use super::wire::{self, Code, Datagram, Malformed};
+use super::wire::{self, Code, Datagram, MAX_TEXT_BYTES, Malformed};
 use crate::names::Name;
 use crate::protocol;
 
@@ -95,6 +95,10 @@ impl Service {
 
     /// Says `text` to everybody as the operator.
     pub fn say_as_operator(&mut self, text: &str) -> Effects {
+        if text.len() > MAX_TEXT_BYTES {
+            self.effects.shown.push(protocol::too_long(MAX_TEXT_BYTES));
+            return std::mem::take(&mut self.effects);
+        }
         let said = protocol::operator_said(text);
         self.tell_all(self.book.addresses().collect(), Code::Text, &said);
         self.effects.shown.push(said);
@@ -137,8 +141,13 @@ impl Service {
             // The farewell to one who left may have been lost.
             Ok(Datagram {
                 code: Code::Goodbye,
+                text,
+            }) if text.is_empty() => self.tell(from, Code::Goodbye, GOODBYE),
+            // What only servers say: to answer it could keep two of them busy for ever.
+            Ok(Datagram {
+                code: Code::WhoAreYou | Code::Refused | Code::Notice | Code::Goodbye,
                 ..
-            }) => self.tell(from, Code::Goodbye, GOODBYE),
+            }) => {}
             _ => self.tell(from, Code::WhoAreYou, WHO_ARE_YOU),
         }
     }
@@ -227,7 +236,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::udp::testing::{Talk, at};
-    use crate::udp::wire;
+    use crate::udp::wire::{self, MAX_TEXT_BYTES};
 
     #[test]
     fn a_newcomer_comes_into_the_book_and_a_repeat_changes_nothing() {
@@ -263,6 +272,27 @@ mod tests {
             assert!(answer[0].starts_with("9 wh * "), "{answer:?}");
         }
         assert_eq!(talk.service.len(), 1);
+    }
+
+    #[test]
+    fn what_only_servers_say_is_not_answered() {
+        let mut talk = Talk::new(&["alice"]);
+        for datagram in ["wh * who", "no hi * no", "nt * told", "by * goodbye"] {
+            assert_eq!(talk.say(9, datagram), Vec::<String>::new(), "{datagram}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_operator_that_fits_no_datagram_is_not_sent() {
+        let mut talk = Talk::new(&["alice"]);
+        let effects = talk
+            .service
+            .say_as_operator(&"x".repeat(MAX_TEXT_BYTES + 1));
+        assert_eq!(Talk::told(&effects), Vec::<String>::new());
+        assert!(effects.shown[0].contains("too long"), "{effects:?}");
+        let longest = "x".repeat(MAX_TEXT_BYTES);
+        let told = Talk::told(&talk.service.say_as_operator(&longest));
+        assert!(told[0].ends_with(&longest), "{told:?}");
     }
 
     #[test]

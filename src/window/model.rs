@@ -186,6 +186,7 @@ impl Model {
         self.typed = Some(typed);
         self.visit += 1;
         self.connection = Connection::Connecting;
+        self.exit = Exit::Left;
         Effect::Begin(self.visit, lines)
     }
 
@@ -195,7 +196,7 @@ impl Model {
         if text.len() <= MAX_DRAFT_BYTES {
             self.draft = text;
         } else {
-            self.hint = Some("too long: the rest was left out");
+            self.hint = Some("too long: nothing was put in");
         }
         vec![]
     }
@@ -554,6 +555,15 @@ mod tests {
         assert!(!window.quits);
         window.visit(Event::Ended(Ok(()).into()));
         assert!(window.quits);
+        assert_eq!(window.model.exit(), Exit::Left);
+    }
+
+    #[test]
+    fn the_exit_code_is_not_that_of_an_earlier_visit() {
+        let mut window = Window::connected();
+        window.lose();
+        assert_eq!(window.model.exit(), Exit::ServerClosed);
+        window.update(Message::Reconnect);
         assert_eq!(window.model.exit(), Exit::Left);
     }
 

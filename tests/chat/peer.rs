@@ -57,6 +57,39 @@ fn two_peers_talk_at_once_and_either_may_end_it() {
     }
 }
 
+/// Talks without a pause until nobody listens any more.
+fn flood(mut stream: TcpStream) {
+    let lines = "y\n".repeat(4096);
+    while std::io::Write::write_all(&mut stream, lines.as_bytes()).is_ok() {}
+}
+
+#[test]
+fn one_who_never_stops_is_left_all_the_same() {
+    let (listener, address) = foreign();
+    let mut peer = calling(address, &["--leave-wait", "200ms"]);
+    let stream = listener.accept().unwrap().0;
+    let flooding = std::thread::spawn(|| flood(stream));
+    peer.hear("peer: y");
+    peer.say(":q");
+    assert_eq!(peer.ended().code(), Some(0));
+    flooding.join().unwrap();
+}
+
+#[test]
+fn the_user_need_not_wait_for_an_answer() {
+    // A full backlog answers nobody.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+        .unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let _first = TcpStream::connect(address).unwrap();
+    let mut peer = calling(address, &["--timeout", "60s"]);
+    peer.say(":q");
+    assert_eq!(peer.outcome(), (0, String::new(), String::new()));
+}
+
 #[test]
 fn every_line_is_sent_with_its_line_feed() {
     let (listener, address) = foreign();

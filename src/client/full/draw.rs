@@ -186,7 +186,7 @@ fn members(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let shown = if fits { known } else { room.saturating_sub(1) };
     let names = own.into_iter().chain(others).take(shown).map(Line::from);
     let mut lines: Vec<_> = [title].into_iter().chain(names).collect();
-    let more = known - shown + model.roster.unnamed();
+    let more = model.roster.unnamed().saturating_add(known - shown);
     if more > 0 {
         lines.push(Line::styled(format!(" and {more} more"), dim));
     }
@@ -294,6 +294,18 @@ mod tests {
         let names: Vec<_> = (0..20).map(|n| format!("member-{n}")).collect();
         let admitted = format!("* you are alice; here: {} and 7 more", names.join(", "));
         insta::assert_snapshot!(picture(&model(80, 10, &[&admitted])));
+    }
+
+    #[test]
+    fn more_members_than_can_be_counted() {
+        let names: Vec<_> = (0..20).map(|n| format!("member-{n}")).collect();
+        let admitted = format!(
+            "* you are alice; here: {} and {} more",
+            names.join(", "),
+            u64::MAX
+        );
+        let picture = picture(&model(80, 10, &[&admitted]));
+        assert!(picture.contains("and 18446744"), "{picture}");
     }
 
     #[test]

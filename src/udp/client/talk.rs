@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::wire::{self, Code, Datagram, MAX_DATAGRAM_BYTES};
@@ -16,6 +17,7 @@ use super::words::{self, Typed};
 use crate::client::input::{self, Terminal};
 use crate::client::screen::Screen;
 use crate::client::{Exit, Failure, program};
+use crate::limits::TURN;
 use crate::{protocol, text};
 
 /// A server that leaves so many signs of life unanswered is gone. Not its silence is measured, which
@@ -98,18 +100,27 @@ impl Talk {
         display: &mut Display<'_>,
     ) -> Result<(), Failure> {
         let mut bytes: wire::Buffer = [0; MAX_DATAGRAM_BYTES + 1];
+        let mut turn = 0;
         loop {
             let overdue = self.waiting.front().map(|(_, deadline)| *deadline);
             let step = tokio::select! {
                 biased;
-                received = self.socket.recv(&mut bytes) => match received {
-                    Ok(len) => self.hear(wire::decode(&bytes[..len]).ok()).await,
-                    Err(error) => self.gone(&error).map(|()| None),
+                received = self.socket.recv(&mut bytes), if turn < TURN => {
+                    turn += 1;
+                    match received {
+                        Ok(len) => self.hear(wire::decode(&bytes[..len]).ok()).await,
+                        Err(error) => self.gone(&error).map(|()| None),
+                    }
                 },
                 line = lines.recv(), if self.goodbyes == 0 => self.take(line).await,
                 () = sleep_until(self.next_sign) => self.sign().await.map(|()| None),
                 () = sleep_until(overdue.unwrap_or(self.next_sign)), if overdue.is_some() => {
                     Ok(self.waiting.pop_front().map(|(code, _)| unanswered(code)))
+                }
+                // Datagrams without a pause do not put off the user and the clock.
+                () = yield_now(), if turn >= TURN => {
+                    turn = 0;
+                    Ok(None)
                 }
             };
             match step {
