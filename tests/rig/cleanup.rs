@@ -352,6 +352,7 @@ async fn chat_image(client: &bollard::Docker) -> String {
             dockerfile: Located::new(workspace_file("docker/chat.Dockerfile"), place),
             context: None,
             cargo: Some(rig::spec::CargoBuild {
+                folder: workspace_file("rig"),
                 package: Located::new("chat".to_owned(), place),
                 profile: None,
                 features: Vec::new(),

@@ -30,7 +30,7 @@ pub use masquerade::MAX_MAPPINGS;
 pub use quantity::QuantityError;
 pub use rule::{MAX_RULES, Protocol, Rule};
 pub use schedule::Schedule;
-pub use settings::{Distribution, Key, MAX_DELAY, Queue, Setting, Settings};
+pub use settings::{Clash, Distribution, Key, MAX_DELAY, Queue, Setting, Settings};
 
 #[cfg(test)]
 mod tests;

@@ -303,24 +303,44 @@ impl Settings {
         }
     }
 
-    /// The first setting that cannot be meant beside the others, and why.
+    /// The first setting that cannot be meant beside the others.
     #[must_use]
-    pub fn clash(&self) -> Option<(Key, String)> {
+    pub fn clash(&self) -> Option<Clash> {
         let (delay, jitter) = (written_duration(self.delay), written_duration(self.jitter));
         if self.jitter > self.delay && self.distribution != Distribution::Pareto {
             let message = format!("a jitter of {jitter} is more than the delay of {delay}");
-            return Some((Key::Jitter, message));
+            let hint = "give a longer `delay`, or `distribution: pareto`";
+            return Some(Clash::new(Key::Jitter, message, hint));
         }
         if self.reorder > 0.0 && self.delay.is_zero() {
             let message = "no packet can overtake another: there is no delay".to_owned();
-            return Some((Key::Reorder, message));
+            let hint = "give a `delay`";
+            return Some(Clash::new(Key::Reorder, message, hint));
         }
         if self.burst > 1.0 && self.loss > self.burst / (self.burst + 1.0) {
             let (loss, burst) = (percent(self.loss), self.burst);
             let message = format!("a loss of {loss} % needs bursts longer than {burst} packets");
-            return Some((Key::Burst, message));
+            let hint = "give a longer `burst`, or less `loss`";
+            return Some(Clash::new(Key::Burst, message, hint));
         }
         None
+    }
+}
+
+/// A setting that cannot be meant beside others.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// The setting.
+    pub key: Key,
+    /// Why it cannot be meant.
+    pub message: String,
+    /// What could be meant.
+    pub hint: &'static str,
+}
+
+impl Clash {
+    fn new(key: Key, message: String, hint: &'static str) -> Self {
+        Self { key, message, hint }
     }
 }
 
@@ -348,7 +368,7 @@ mod tests {
             (Key::Queue, "64KiB"),
             (Key::Mtu, "1400"),
         ]);
-        assert_eq!(settings.clash(), None);
+        assert!(settings.clash().is_none());
         assert_eq!(settings.rate_bps, Some(10_000_000));
         for (key, wrong) in [
             (Key::Delay, "25"),
@@ -373,7 +393,7 @@ mod tests {
             (&[(Key::Loss, "80%"), (Key::Burst, "2")], Some(Key::Burst)),
             (&[(Key::Loss, "100%")], None),
         ] {
-            let found = with(changes).clash().map(|(key, _)| key);
+            let found = with(changes).clash().map(|clash| clash.key);
             assert_eq!(found, clash, "{changes:?}");
         }
     }

@@ -32,7 +32,7 @@ fn plan(placement: &Placement<'_>, index: usize, link: &Joined<'_>) -> Result<Li
         change(placement, &mut settings, side.as_slice(), of_side)?;
     }
     // What no single list contradicts, both together may.
-    refuse_clash(&settings, &link.spec.settings, link.spec.place)?;
+    refuse_clash(link, &settings, &link.spec.settings, link.spec.place)?;
     let seed = link.spec.seed.as_ref();
     let seed = seed.map(|seed| placement.resolve(seed, None)).transpose()?;
     let mut rules = Vec::new();
@@ -83,20 +83,27 @@ fn change(
     Ok(())
 }
 
-/// An error where settings contradict each other; it is at the one of `changes` that does, or at
-/// `place`.
+/// An error where settings of a link contradict each other; it is at the one of `changes` that does, or
+/// at `place`.
 pub(super) fn refuse_clash(
+    link: &Joined<'_>,
     settings: &[Settings; 2],
     changes: &[SettingSpec],
     place: Place,
 ) -> Result<(), Problem> {
-    match settings.iter().find_map(Settings::clash) {
-        Some((key, message)) => {
-            let change = changes.iter().find(|change| change.key == key);
-            Err(Problem::at(
-                change.map_or(place, |c| c.value.place()),
-                message,
-            ))
+    let clashes = [settings[0].clash(), settings[1].clash()];
+    let everywhere = clashes.iter().all(Option::is_some);
+    let mut found = link.networks().into_iter().zip(clashes);
+    match found.find_map(|(network, clash)| Some((network, clash?))) {
+        Some((network, clash)) => {
+            let change = changes.iter().find(|change| change.key == clash.key);
+            let place = change.map_or(place, |change| change.value.place());
+            let message = if everywhere {
+                clash.message
+            } else {
+                format!("of packets from `{network}`: {}", clash.message)
+            };
+            Err(Problem::at(place, message).hint(clash.hint))
         }
         None => Ok(()),
     }

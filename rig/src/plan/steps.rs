@@ -349,7 +349,9 @@ impl<'a> Planner<'a, '_> {
             // A terminal's line does not end: a person types ctrl-D.
             Some(LeaveSpec::Eof) if program.terminal.is_some() => Input::Stdin(vec![CTRL_D]),
             Some(LeaveSpec::Eof) => Input::Eof,
-            Some(LeaveSpec::Signal(signal)) => Input::Signal(*signal),
+            Some(LeaveSpec::Signal(signal)) => {
+                Input::Signal(self.placement.resolve(signal, Some(node))?)
+            }
             None => {
                 let message =
                     format!("implementation `{name}` has no `leave`, and `{node}` is one");
@@ -398,7 +400,7 @@ impl<'a> Planner<'a, '_> {
                 settings[side.index()].apply(*change);
             }
         }
-        links::refuse_clash(settings, set, step.place)?;
+        links::refuse_clash(link, settings, set, step.place)?;
         let network = named.as_ref().map(|(network, _)| network);
         Ok(Some(Action::Link {
             link: link.name.clone(),

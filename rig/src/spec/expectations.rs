@@ -77,8 +77,7 @@ pub struct FlowExpectation {
 /// Every mistake in the file, or why it cannot be read.
 pub fn load_expectations(path: &Path) -> Result<Expectations, Diagnostics> {
     let opened = Opened::open(path)?;
-    let is_matrix = MATRIX_KEYS.iter().any(|key| opened.root.get(key).is_some());
-    if is_matrix {
+    if has_matrix_key(&opened.root) {
         let spec = load::parse_tree(opened)?;
         return Ok(Expectations::Matrix(Box::new(spec)));
     }
@@ -90,6 +89,11 @@ pub fn load_expectations(path: &Path) -> Result<Expectations, Diagnostics> {
         Some(checks) if problems.is_empty() => Ok(Expectations::Checks { source, checks }),
         _ => Err(Diagnostics::new(source, problems)),
     }
+}
+
+/// Whether a file is a matrix file, as opposed to one of checks alone.
+pub(super) fn has_matrix_key(root: &Tree) -> bool {
+    MATRIX_KEYS.iter().any(|key| root.get(key).is_some())
 }
 
 impl Reader<'_> {

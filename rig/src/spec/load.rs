@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::expectations::has_matrix_key;
 use super::names::Names;
 use super::read::{Fields, Reader};
 use super::tree::{self, Node};
@@ -107,6 +108,12 @@ const KEYS: [&str; 16] = [
 
 impl Reader<'_> {
     fn spec(&mut self, root: &Node, source: &Arc<Source>) -> Option<Spec> {
+        if root.get("checks").is_some() && !has_matrix_key(root) {
+            let message = "this is a file of checks alone, not a matrix file";
+            let hint = "`rig check CAPTURE --expect FILE` holds captures against it";
+            self.problem(Problem::at(root.place, message).hint(hint));
+            return None;
+        }
         let fields = self.fields(root, "a matrix file", root.place, &KEYS)?;
         self.version(fields);
         if let Some(node) = fields.get("patterns") {

@@ -12,7 +12,7 @@ use super::{
     Linking, Located, MAX_HOSTS, MAX_NETWORKS, MAX_NODES, Node, Place, Problem, ReadySpec, SaySpec,
     Template, Timeouts, When,
 };
-use crate::units::{HostName, ImageName, NetworkName, NodeName, Signal, TerminalSize};
+use crate::units::{HostName, ImageName, NetworkName, NodeName, TerminalSize};
 
 /// The keys of a host that is more than a list of networks.
 const HOST_KEYS: [&str; 3] = ["networks", "sysctl", "stealth"];
@@ -110,6 +110,7 @@ impl Reader<'_> {
     fn cargo(&mut self, node: &Tree) -> Option<CargoBuild> {
         let Value::Map(_) = node.value else {
             return Some(CargoBuild {
+                folder: self.dir.to_owned(),
                 package: self.package(node)?,
                 profile: None,
                 features: Vec::new(),
@@ -128,6 +129,7 @@ impl Reader<'_> {
             reader.word(node, "`static` or `dynamic`")
         });
         Some(CargoBuild {
+            folder: self.dir.to_owned(),
             package: package?,
             profile: profile?,
             features: features?.unwrap_or_default(),
@@ -310,8 +312,7 @@ impl Reader<'_> {
         let (key, value) = self.exactly_one(fields, "`leave`", &known)?;
         match key {
             "signal" => {
-                let signal = self.word::<Signal>(value, "a signal")?;
-                return Some(LeaveSpec::Signal(signal.value));
+                return Some(LeaveSpec::Signal(self.field(value, "a signal")?));
             }
             "key" => return Some(LeaveSpec::Keys(self.chords(value)?)),
             "type" => {

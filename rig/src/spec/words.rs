@@ -296,7 +296,7 @@ impl FromText for Times {
 impl FromText for Seed {
     fn from_text(text: &str) -> Result<Self, Fault> {
         let seed = text.parse().map(Self);
-        seed.map_err(|_| Fault::new(format!("`{text}` is not a seed: use a whole number")))
+        seed.map_err(|_| Fault::new(format!("`{text}` is not a seed: use a whole number from 0")))
     }
 }
 

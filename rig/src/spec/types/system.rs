@@ -41,9 +41,11 @@ pub struct ImageBuild {
     pub base: Option<BaseImage>,
 }
 
-/// A package whose binaries go into an image. Its workspace is that of the file's folder.
+/// A package whose binaries go into an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CargoBuild {
+    /// Folder of the matrix file, and so of the workspace.
+    pub folder: PathBuf,
     /// Name of the package.
     pub package: Located<String>,
     /// Cargo profile; `None` leaves the choice to the rig.
@@ -155,7 +157,7 @@ pub enum LeaveSpec {
     /// By ending the standard input.
     Eof,
     /// By a signal.
-    Signal(Signal),
+    Signal(Field<Signal>),
 }
 
 /// A network namespace.

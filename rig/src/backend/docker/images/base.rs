@@ -69,7 +69,9 @@ pub(super) async fn ensure(
             image,
             printable(&why)
         ))
-        .with_hint("name a program that makes it: `base: { image: …, make: … }`"));
+        .with_hint(
+            "name a program that makes it: write `{ image: …, make: … }` in place of the reference",
+        ));
     };
     say(format!(
         "{} cannot be pulled; {} makes it",

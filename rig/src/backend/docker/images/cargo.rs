@@ -43,7 +43,6 @@ const FLAG_SEPARATOR: &str = "\u{1f}";
 pub(super) async fn build(
     name: &ImageName,
     request: &CargoBuild,
-    folder: &Path,
     listener: Listener<'_>,
     undoing: &TaskTracker,
 ) -> Result<Vec<PathBuf>, BackendError> {
@@ -61,9 +60,11 @@ pub(super) async fn build(
         name: name.clone(),
         what: format!("compiling package {}", request.package.value),
     });
-    let mut command = command(request, profile, folder);
+    let mut command = command(request, profile);
     if request.link == Linking::Dynamic {
-        let target = target_folder(folder.to_owned()).await.map_err(&failed)?;
+        let target = target_folder(request.folder.clone())
+            .await
+            .map_err(&failed)?;
         command
             .arg("--target-dir")
             .arg(target.join(DYNAMIC_FOLDER))
@@ -117,7 +118,7 @@ pub(super) async fn build(
     Ok(programs)
 }
 
-fn command(request: &CargoBuild, profile: &str, folder: &Path) -> Command {
+fn command(request: &CargoBuild, profile: &str) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
@@ -127,7 +128,7 @@ fn command(request: &CargoBuild, profile: &str, folder: &Path) -> Command {
             "--bins",
         ])
         .args(["--package", &request.package.value, "--profile", profile])
-        .current_dir(folder);
+        .current_dir(&request.folder);
     for feature in &request.features {
         command.args(["--features", &feature.value]);
     }

@@ -76,7 +76,7 @@ impl Context {
         self.insert(PathBuf::from(name), bytes, true);
     }
 
-    /// Adds every file below a folder; links are left out.
+    /// Adds every file below a folder; symbolic links are left out, which may lead out of it.
     pub(super) fn add_folder(&mut self, folder: &Path) -> Result<(), BackendError> {
         self.add_below(folder, Path::new(""), 0)
     }
@@ -119,7 +119,8 @@ impl Context {
             "make image `{}`: its context has more than {} MiB",
             self.image,
             MAX_CONTEXT_BYTES >> 20
-        )))
+        ))
+        .with_hint("name a folder that has only what the Dockerfile copies"))
     }
 
     fn unreadable(&self, path: &Path, error: &io::Error) -> BackendError {

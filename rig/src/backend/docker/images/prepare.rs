@@ -1,6 +1,5 @@
 //! From an entry of the file to a reference that the engine knows.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
@@ -136,13 +135,7 @@ impl Images {
                 .map_err(|error| error.or_at(folder.place))?;
         }
         if let Some(cargo) = &build.cargo {
-            // The workspace is the one that the Dockerfile belongs to.
-            let folder = dockerfile
-                .value
-                .parent()
-                .filter(|path| !path.as_os_str().is_empty());
-            let folder = folder.unwrap_or(Path::new("."));
-            for program in cargo::build(name, cargo, folder, listener, &self.undoing).await? {
+            for program in cargo::build(name, cargo, listener, &self.undoing).await? {
                 context.add_program(&program)?;
             }
         }
