@@ -24,7 +24,7 @@ use super::sentinel::{Sentinels, Stage};
 use super::sys;
 use crate::pcapng::{self, Direction, InterfaceId, Record, Section, Statistics, Writer};
 use crate::units::Timestamp;
-use crate::wire::LinkType;
+use crate::wire::{LinkType, Transport, decode};
 
 /// How long a sentinel may take from being sent to coming out of its ring. It takes about 5 ms;
 /// the rest is for a machine that is busy with other things.
@@ -105,8 +105,9 @@ impl Capture {
         Ok(proofs
             .map(|(place, (interface, counts))| InterfaceProof {
                 label: interface.public.label,
-                received: counts.received,
-                dropped: counts.dropped,
+                received: counts.statistics.received,
+                dropped: counts.statistics.dropped,
+                unsure: counts.unsure,
                 opened: self.opened.contains(&place),
                 closed: closed.contains(&place),
             })
@@ -150,12 +151,12 @@ impl Capture {
 #[derive(Debug)]
 struct RecorderThread {
     stop: Arc<EventFd>,
-    result: oneshot::Receiver<io::Result<Vec<Statistics>>>,
+    result: oneshot::Receiver<io::Result<Vec<Counts>>>,
 }
 
 impl RecorderThread {
     /// Ends the recording; gives what each ring counted once the file is complete.
-    async fn finish(mut self) -> io::Result<Vec<Statistics>> {
+    async fn finish(mut self) -> io::Result<Vec<Counts>> {
         self.stop.write(1)?;
         (&mut self.result)
             .await
@@ -171,6 +172,14 @@ impl Drop for RecorderThread {
     }
 }
 
+/// What was counted at one ring.
+#[derive(Debug)]
+struct Counts {
+    statistics: Statistics,
+    /// Packets that came while the interface was being cut off or put back.
+    unsure: u64,
+}
+
 /// Takes packets from the rings to the file.
 struct Recorder {
     rings: Vec<Ring>,
@@ -178,6 +187,8 @@ struct Recorder {
     ids: Vec<InterfaceId>,
     /// Packets of each ring that are not, or not whole, in the file.
     lost: Vec<u64>,
+    /// Packets of each ring that the kernel may or may not have got.
+    unsure: Vec<u64>,
     written_bytes: u64,
     /// Why nothing is written any more.
     failed: Option<io::Error>,
@@ -218,6 +229,7 @@ impl Recorder {
             rings: open_rings(interfaces)?,
             writer,
             lost: vec![0; ids.len()],
+            unsure: vec![0; ids.len()],
             ids,
             written_bytes: 0,
             failed: None,
@@ -283,6 +295,7 @@ impl Recorder {
             writer,
             ids,
             lost,
+            unsure,
             written_bytes,
             failed,
             sentinels,
@@ -295,6 +308,9 @@ impl Recorder {
             // It reached the interface of a machine that is not there.
             if !frame.outgoing && outages.cover(place, frame.at) {
                 return;
+            }
+            if !frame.outgoing && outages.unsure(place, frame.at) && says_something(&frame) {
+                unsure[place] += 1;
             }
             let stage = sentinels.recognise(frame.data);
             *written_bytes += frame.data.len() as u64;
@@ -313,7 +329,7 @@ impl Recorder {
     }
 
     /// Completes the file.
-    fn finish(&mut self) -> io::Result<Vec<Statistics>> {
+    fn finish(&mut self) -> io::Result<Vec<Counts>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
@@ -328,7 +344,10 @@ impl Recorder {
             self.writer
                 .statistics(self.ids[place], at, &statistics)
                 .map_err(io::Error::other)?;
-            all.push(statistics);
+            all.push(Counts {
+                statistics,
+                unsure: self.unsure[place],
+            });
         }
         self.writer.flush().map_err(io::Error::other)?;
         Ok(all)
@@ -351,6 +370,20 @@ fn open_rings(interfaces: &[Interface]) -> io::Result<Vec<Ring>> {
                     .map_err(|_| io::Error::other("a thread that opens a ring panicked"))?
             })
             .collect()
+    })
+}
+
+/// Flags of TCP (RFC 9293, section 3.1).
+const FIN_SYN_RST: u8 = 0x07;
+
+/// Whether it matters that a packet reached the kernel: a datagram, or a segment with more than an
+/// acknowledgement, which the next one repeats.
+fn says_something(frame: &Frame<'_>) -> bool {
+    let packet = decode(LinkType::Ethernet, frame.data, frame.orig_len_bytes);
+    packet.is_ok_and(|packet| match packet.transport {
+        Transport::Tcp(tcp) => tcp.flags & FIN_SYN_RST != 0 || tcp.payload_len_bytes > 0,
+        Transport::Udp(_) => true,
+        _ => false,
     })
 }
 

@@ -22,6 +22,8 @@ use crate::pcapng::SENTINEL_ETHERTYPE;
 /// A filter of the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filter {
+    /// Takes nothing, see [`make_ready`].
+    Nothing,
     /// Takes everything but the agent's sentinels.
     Cut,
     /// Takes what a kernel answers to packets for closed ports.
@@ -55,16 +57,17 @@ impl Filter {
     /// Its place among the filters of a way: the first is asked first.
     fn priority(self) -> u16 {
         match self {
-            Self::Cut => 1,
-            Self::Stealth => 2,
+            Self::Nothing => 1,
+            Self::Cut => 2,
+            Self::Stealth => 3,
         }
     }
 
-    /// A frame that it takes, from the interface with this link address.
+    /// A frame that it takes, if it takes any, from the interface with this link address.
     fn example(self, mac: [u8; 6]) -> Vec<u8> {
         let mut frame = [&sentinel::DESTINATION[..], &mac].concat();
         match self {
-            Self::Cut => {
+            Self::Nothing | Self::Cut => {
                 frame.extend(NOBODYS_ETHERTYPE.to_be_bytes());
                 frame.resize(sentinel::FRAME_BYTES, 0);
             }
@@ -83,6 +86,7 @@ impl Filter {
 
     fn program(self) -> Vec<libc::sock_filter> {
         match self {
+            Self::Nothing => nothing_program(),
             Self::Cut => cut_program(),
             Self::Stealth => stealth_program(),
         }
@@ -92,8 +96,30 @@ impl Filter {
 /// Puts a filter into force, and makes sure that the kernel has it.
 pub(super) fn install(interface: i32, way: Way, filter: Filter) -> io::Result<()> {
     add_clsact(interface)?;
+    add(interface, way, filter).map_err(explained)?;
+    verify(interface, way, filter)
+}
+
+/// Makes an interface ready for filters that come into force at once: before the first filter of a way does,
+/// the kernel waits until every processor has passed a quiet moment.
+pub(super) fn make_ready(interface: i32) -> io::Result<()> {
+    add_clsact(interface)?;
+    [Way::In, Way::Out]
+        .into_iter()
+        .try_for_each(|way| match add(interface, way, Filter::Nothing) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            answer => answer.map_err(explained),
+        })
+}
+
+/// Puts a filter into force.
+pub(super) fn add(interface: i32, way: Way, filter: Filter) -> io::Result<()> {
     let message = RouteNetlinkMessage::NewTrafficFilter(filter_message(interface, way, filter));
-    route::request(message, NLM_F_CREATE | NLM_F_EXCL).map_err(explained)?;
+    route::request(message, NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Makes sure that the kernel has a filter.
+pub(super) fn verify(interface: i32, way: Way, filter: Filter) -> io::Result<()> {
     if is_installed(interface, way, filter)? {
         return Ok(());
     }
@@ -218,6 +244,10 @@ fn operations(program: &[libc::sock_filter]) -> TcOption {
     });
     let operations = DefaultNla::new(OPS, instructions.collect());
     TcOption::Bpf(TcFilterBpfOption::Other(operations))
+}
+
+fn nothing_program() -> Vec<libc::sock_filter> {
+    assemble(&[Instruction::Do(libc::BPF_RET | libc::BPF_K, LET_PASS)])
 }
 
 fn cut_program() -> Vec<libc::sock_filter> {
@@ -385,7 +415,9 @@ mod tests {
     #[test]
     fn examples_are_taken() {
         for filter in [Filter::Cut, Filter::Stealth] {
-            assert!(takes(filter, &filter.example([2; 6])), "{filter:?}");
+            let example = filter.example([2; 6]);
+            assert!(takes(filter, &example), "{filter:?}");
+            assert!(!takes(Filter::Nothing, &example));
         }
     }
 

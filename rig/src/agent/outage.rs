@@ -34,9 +34,23 @@ pub(super) struct Outages(Arc<Mutex<Vec<Vec<Outage>>>>);
 /// A time during which nothing arrived.
 #[derive(Debug, Clone, Copy)]
 struct Outage {
-    from: Timestamp,
+    began: Change,
     /// `None` while it goes on.
-    until: Option<Timestamp>,
+    ended: Option<Change>,
+}
+
+/// When filters came into force, or went out of it. Nobody can say which of the packets in between they took:
+/// the kernel has a filter for each way and interface, and changes one after the other.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    from: Timestamp,
+    done: Timestamp,
+}
+
+impl Change {
+    fn spans(self, at: Timestamp) -> bool {
+        self.from <= at && at < self.done
+    }
 }
 
 /// The outages so far; none begins or ends while this is held.
@@ -45,15 +59,24 @@ pub(super) struct Look<'a>(MutexGuard<'a, Vec<Vec<Outage>>>);
 impl Look<'_> {
     /// Whether an interface was cut off at that moment.
     pub(super) fn cover(&self, place: usize, at: Timestamp) -> bool {
-        self.0.get(place).is_some_and(|outages| {
-            let mut outages = outages.iter().rev();
-            outages.any(|one| one.from <= at && one.until.is_none_or(|until| at < until))
-        })
+        let mut outages = self.of(place).iter().rev();
+        outages.any(|one| one.began.done <= at && one.ended.is_none_or(|ended| at < ended.from))
+    }
+
+    /// Whether an interface was about to be cut off at that moment, or to be put back: a packet that came then
+    /// may or may not have reached the kernel.
+    pub(super) fn unsure(&self, place: usize, at: Timestamp) -> bool {
+        let mut outages = self.of(place).iter().rev();
+        outages.any(|one| one.began.spans(at) || one.ended.is_some_and(|ended| ended.spans(at)))
     }
 
     fn is_cut(&self, place: usize) -> bool {
-        let last = self.0.get(place).and_then(|outages| outages.last());
-        last.is_some_and(|outage| outage.until.is_none())
+        let last = self.of(place).last();
+        last.is_some_and(|outage| outage.ended.is_none())
+    }
+
+    fn of(&self, place: usize) -> &[Outage] {
+        self.0.get(place).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -68,7 +91,7 @@ impl Outages {
         Look(self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Cuts interfaces off, and proves that nothing leaves them; gives from when on nothing arrives.
+    /// Cuts interfaces off, and proves that nothing leaves them; gives from when on packets are lost.
     /// Where one of them cannot be cut off, none is.
     pub(super) fn begin(&self, interfaces: &[(usize, &Interface)]) -> io::Result<Timestamp> {
         // The recorder waits meanwhile, so that it looks at no packet of the outage before it knows.
@@ -77,18 +100,22 @@ impl Outages {
             let label = &interface.public.label;
             return Err(io::Error::other(format!("{label} is cut off already")));
         }
-        let cut = interfaces.iter().try_for_each(|(_, one)| cut_off(one));
-        if let Err(error) = cut {
-            for (_, interface) in interfaces {
+        let each = || interfaces.iter().map(|(_, interface)| *interface);
+        each().try_for_each(|one| filters::make_ready(one.index))?;
+        let from = Timestamp::now();
+        let cut = each().try_for_each(cut_off);
+        let done = Timestamp::now();
+        if let Err(error) = cut.and_then(|()| each().try_for_each(prove)) {
+            for interface in each() {
                 // Those that were not reached have no filter.
                 restore(interface).ok();
             }
             return Err(error);
         }
-        let from = Timestamp::now();
+        let began = Change { from, done };
         for (place, _) in interfaces {
             if let Some(outages) = look.0.get_mut(*place) {
-                outages.push(Outage { from, until: None });
+                outages.push(Outage { began, ended: None });
             }
         }
         Ok(from)
@@ -101,21 +128,29 @@ impl Outages {
             let label = &interface.public.label;
             return Err(io::Error::other(format!("{label} is not cut off")));
         }
-        let until = Timestamp::now();
-        for (place, interface) in interfaces {
+        let from = Timestamp::now();
+        for (_, interface) in interfaces {
             restore(interface)?;
+        }
+        let done = Timestamp::now();
+        for (place, _) in interfaces {
             if let Some(outage) = look.0.get_mut(*place).and_then(|all| all.last_mut()) {
-                outage.until = Some(until);
+                outage.ended = Some(Change { from, done });
             }
         }
-        Ok(until)
+        Ok(from)
     }
 }
 
 /// First what leaves, so that nothing that arrives is answered any more.
 fn cut_off(interface: &Interface) -> io::Result<()> {
-    filters::install(interface.index, Way::Out, Filter::Cut)?;
-    filters::install(interface.index, Way::In, Filter::Cut)?;
+    filters::add(interface.index, Way::Out, Filter::Cut)?;
+    filters::add(interface.index, Way::In, Filter::Cut)
+}
+
+fn prove(interface: &Interface) -> io::Result<()> {
+    filters::verify(interface.index, Way::Out, Filter::Cut)?;
+    filters::verify(interface.index, Way::In, Filter::Cut)?;
     filters::prove(interface, Filter::Cut)
 }
 
@@ -170,4 +205,39 @@ pub(super) fn filter_all(interfaces: &[Interface], filter: Filter) -> io::Result
         filters::install(interface.index, Way::Out, filter)?;
         filters::prove(interface, filter)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(from: u64, done: u64) -> Change {
+        Change {
+            from: Timestamp(from),
+            done: Timestamp(done),
+        }
+    }
+
+    #[test]
+    fn what_comes_between_two_states_is_of_neither() {
+        let outages = Outages::of(2);
+        outages.look().0[1] = vec![
+            Outage {
+                began: change(10, 12),
+                ended: Some(change(20, 22)),
+            },
+            Outage {
+                began: change(30, 32),
+                ended: None,
+            },
+        ];
+        let look = outages.look();
+        for at in 0..50 {
+            let time = Timestamp(at);
+            let (covered, unsure) = (look.cover(1, time), look.unsure(1, time));
+            assert_eq!(covered, matches!(at, 12..20 | 32..), "{at}");
+            assert_eq!(unsure, matches!(at, 10..12 | 20..22 | 30..32), "{at}");
+            assert!(!look.cover(0, time) && !look.unsure(0, time));
+        }
+    }
 }

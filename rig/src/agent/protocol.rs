@@ -341,6 +341,10 @@ pub struct InterfaceProof {
     pub received: u64,
     /// Packets the kernel dropped for want of room in the ring.
     pub dropped: u64,
+    /// Segments and datagrams that came while the interface was being cut off or put back: the host's kernel
+    /// may or may not have got them.
+    #[serde(default)]
+    pub unsure: u64,
     /// The opening sentinel was seen.
     pub opened: bool,
     /// The closing sentinel was seen.
@@ -348,10 +352,10 @@ pub struct InterfaceProof {
 }
 
 impl InterfaceProof {
-    /// Whether nothing can be missing from this interface's capture.
+    /// Whether this interface's capture is what the host's kernel got and sent, and nothing is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.opened && self.closed && self.dropped == 0
+        self.opened && self.closed && self.dropped == 0 && self.unsure == 0
     }
 }
 

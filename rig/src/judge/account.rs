@@ -57,6 +57,7 @@ impl Account {
                 label: format!("{}@{}", host.name, interface.network),
                 received: 0,
                 dropped: 0,
+                unsure: 0,
                 opened: true,
                 closed: true,
             });

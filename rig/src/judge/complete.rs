@@ -69,6 +69,11 @@ fn reason(proof: &InterfaceProof) -> Option<String> {
             proof.dropped,
             proof.dropped.saturating_add(proof.received)
         )
+    } else if proof.unsure > 0 {
+        format!(
+            "{} of its packets came while it was being cut off or put back, and may not have reached the kernel",
+            proof.unsure
+        )
     } else if !proof.opened {
         "the sentinel at its beginning is missing".to_owned()
     } else if !proof.closed {

@@ -157,6 +157,7 @@ pub(super) fn evidence() -> Evidence {
         label: label.to_owned(),
         received: 100,
         dropped: 0,
+        unsure: 0,
         opened: true,
         closed: true,
     };

@@ -243,10 +243,14 @@ fn an_unknown_owner_is_found_by_exclusion_or_not_at_all() {
 #[test]
 fn a_capture_that_is_not_proven_complete_decides_nothing() {
     type Spoil = fn(&mut HostEvidence);
-    let cases: [(Spoil, &str); 4] = [
+    let cases: [(Spoil, &str); 5] = [
         (
             |host| host.interfaces[0].dropped = 3,
             "left@lan is not proven complete: the kernel dropped 3 of 103",
+        ),
+        (
+            |host| host.interfaces[0].unsure = 1,
+            "left@lan is not proven complete: 1 of its packets came while it was being cut off",
         ),
         (
             |host| host.interfaces[0].opened = false,

@@ -82,6 +82,7 @@ impl HostCapture {
                 label: interface.label.clone(),
                 received: counted(index),
                 dropped,
+                unsure: 0,
                 opened: true,
                 closed,
             })
