@@ -174,10 +174,15 @@ impl<'a> Builder<'a> {
             message.push_str("\n  ");
             message.push_str(line);
         }
-        BackendError {
+        let error = BackendError {
             blame: Blame::Input,
             ..BackendError::machine(message)
+        };
+        if why.contains("not found in build context") {
+            let hint = "there is to copy what is in the folder of `context`, and the programs of `cargo` in `bin/`";
+            return error.with_hint(hint);
         }
+        error
     }
 
     /// Removes all but the newest images of this name; those in use stay.

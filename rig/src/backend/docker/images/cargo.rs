@@ -36,6 +36,10 @@ const DYNAMIC_FLAGS: [&str; 2] = ["-C", "target-feature=-crt-static"];
 /// have the same name there, so one build would replace what another is about to read.
 const DYNAMIC_FOLDER: &str = "dynamic";
 
+/// How a workspace asks for programs that load no libraries.
+const STATIC_HINT: &str = "write `[build]`, `target = \"host-tuple\"`, `[target.'cfg(target_os = \"linux\")']` and \
+    `rustflags = [\"-C\", \"target-feature=+crt-static\"]` into .cargo/config.toml, or begin with an image that has a C library";
+
 /// What parts flags in `CARGO_ENCODED_RUSTFLAGS`.
 const FLAG_SEPARATOR: &str = "\u{1f}";
 
@@ -168,14 +172,40 @@ fn dynamic_flags(environment: impl Fn(&str) -> Option<String>) -> String {
 }
 
 fn must_be_dynamic(program: &Path) -> Result<(), String> {
-    let shown = program.display();
-    let bytes = std::fs::read(program).map_err(|error| format!("read {shown}: {error}"))?;
-    if is_dynamic(&bytes) {
+    if loads_libraries(program)? {
         return Ok(());
     }
     Err(format!(
-        "{shown} is linked statically all the same: RUSTFLAGS of the environment say +crt-static"
+        "{} is linked statically all the same: RUSTFLAGS of the environment say +crt-static",
+        program.display()
     ))
+}
+
+/// Refuses programs that load libraries, for an image that has none: its kernel would say of them that there is
+/// no such file.
+pub(super) fn must_be_static(
+    name: &ImageName,
+    request: &CargoBuild,
+    programs: &[PathBuf],
+) -> Result<(), BackendError> {
+    let failed = |why: String| {
+        let message = format!("make image `{name}`: {why}");
+        BackendError::input(message, request.package.place)
+    };
+    for program in programs {
+        if loads_libraries(program).map_err(failed)? {
+            let file = program.file_name().unwrap_or_default().display();
+            let why = format!("`{file}` loads libraries, and the image begins FROM scratch");
+            return Err(failed(why).with_hint(STATIC_HINT));
+        }
+    }
+    Ok(())
+}
+
+fn loads_libraries(program: &Path) -> Result<bool, String> {
+    let bytes = std::fs::read(program);
+    let bytes = bytes.map_err(|error| format!("read {}: {error}", program.display()))?;
+    Ok(is_dynamic(&bytes))
 }
 
 /// Paths of the programs that Cargo reports.

@@ -135,8 +135,12 @@ impl Images {
                 .map_err(|error| error.or_at(folder.place))?;
         }
         if let Some(cargo) = &build.cargo {
-            for program in cargo::build(name, cargo, listener, &self.undoing).await? {
-                context.add_program(&program)?;
+            let programs = cargo::build(name, cargo, listener, &self.undoing).await?;
+            if is_from_scratch(&text) {
+                cargo::must_be_static(name, cargo, &programs)?;
+            }
+            for program in &programs {
+                context.add_program(program)?;
             }
         }
         let base_id = match &build.base {
@@ -207,5 +211,30 @@ impl Images {
         Builder::new(&self.client, name, listener, &self.undoing)
             .build(reference, context.tar()?)
             .await
+    }
+}
+
+/// Whether the image that a Dockerfile makes begins with nothing, not even a C library.
+fn is_from_scratch(dockerfile: &str) -> bool {
+    let mut stages = dockerfile.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let is_from = words.next()?.eq_ignore_ascii_case("FROM");
+        is_from.then(|| words.next())
+    });
+    stages.next_back().flatten() == Some("scratch")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_stage_tells_what_an_image_begins_with() {
+        assert!(is_from_scratch(
+            "# FROM debian\nFROM scratch\nCOPY bin/a /bin/\n"
+        ));
+        assert!(is_from_scratch("FROM debian AS build\nfrom scratch\n"));
+        assert!(!is_from_scratch("FROM scratch AS files\nFROM debian\n"));
+        assert!(!is_from_scratch(""));
     }
 }
