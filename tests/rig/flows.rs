@@ -116,6 +116,15 @@ fn names_are_shown_and_made_harmless() {
 }
 
 #[test]
+fn the_folder_of_a_cell_means_its_wire() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("wire.pcapng"), named()).unwrap();
+    std::fs::write(folder.path().join("another.pcapng"), named()).unwrap();
+    let file = flows(&["--json"], &folder.path().join("wire.pcapng"));
+    assert_eq!(flows(&["--json"], folder.path()).stdout, file.stdout);
+}
+
+#[test]
 fn stdin_is_read_too() {
     let capture = std::fs::File::open(loopback()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));

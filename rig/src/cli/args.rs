@@ -90,7 +90,7 @@ pub struct ValidateArgs {
 pub struct FlowsArgs {
     /// The capture, pcap or pcapng, plain or compressed; `-` is standard input. Several captures, or
     /// a folder of them, are taken for captures of the same traffic at several places and put
-    /// together, as `rig merge` does
+    /// together, as `rig merge` does; the folder of a cell means its `wire.pcapng`
     #[arg(required_unless_present = "schema")]
     pub captures: Vec<PathBuf>,
     /// Print one JSON object a line, with the field names of Zeek's conn.log

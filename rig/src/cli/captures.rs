@@ -40,6 +40,15 @@ pub(super) enum CapturesError {
     TooMany(usize),
 }
 
+/// The capture in a folder of evidence, or the file itself.
+pub(super) fn capture_file(path: &Path) -> PathBuf {
+    if path.is_dir() {
+        path.join("wire.pcapng")
+    } else {
+        path.to_owned()
+    }
+}
+
 /// The files that arguments mean: each file itself, and of a folder the captures in it.
 /// A file that is named twice is one, and `out` in a folder is none of them.
 pub(super) fn files(

@@ -19,7 +19,10 @@ pub(super) fn weigh(mut report: CellReport, expected: Option<&ExpectedFailure>) 
                 let message = format!("failed otherwise than expected: {other}");
                 report.trouble.get_or_insert_with(|| Trouble {
                     message,
-                    hint: Some("`fails` tells what is expected to fail".to_owned()),
+                    hint: Some(
+                        "`fails` tells what is expected to fail, in the words of such a line"
+                            .to_owned(),
+                    ),
                     place: Some(expected.place),
                     blame: Blame::Nobody,
                 });

@@ -274,7 +274,11 @@ fn has_endpoints(error: &bollard::errors::Error) -> bool {
 
 /// Whether something is gone, or going, without our doing.
 fn is_gone(error: &bollard::errors::Error) -> bool {
-    status(error) == Some(404) || cause(error).contains("is already in progress")
+    let why = cause(error);
+    // The last is said of an image that goes together with one that was built on it.
+    status(error) == Some(404)
+        || why.contains("is already in progress")
+        || why.contains("unrecognized image ID")
 }
 
 /// The moment this long ago, in seconds since the UNIX epoch, as the engine tells an image's age.

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::super::captures::capture_file;
 use crate::analysis::{Analyzer, Flow, Options};
 use crate::pcapng::{Reader, Section};
 
@@ -48,15 +49,6 @@ impl Capture {
         names
             .find(|(known, _)| *known == address)
             .map(|(_, name)| name.as_str())
-    }
-}
-
-/// The capture in a folder of evidence, or the file itself.
-pub(super) fn capture_file(path: &Path) -> PathBuf {
-    if path.is_dir() {
-        path.join("wire.pcapng")
-    } else {
-        path.to_owned()
     }
 }
 

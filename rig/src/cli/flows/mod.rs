@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::FlowsArgs;
+use super::captures::capture_file;
 use super::exit::Exit;
 use super::input::show_diagnostics;
 use crate::analysis::PassedOver;
@@ -62,9 +63,11 @@ pub(super) fn main(args: &FlowsArgs) -> Exit {
             return Exit::Input;
         }
     };
-    let path = match args.captures.as_slice() {
-        [path] if !path.is_dir() => path,
-        several => return together::main(several, args.follow, request),
+    let file = args.captures.first().map(|path| capture_file(path));
+    let path = match (args.captures.as_slice(), file) {
+        // The folder of a cell means what all of its hosts saw, put together already.
+        ([path], Some(file)) if !path.is_dir() || file.is_file() => file,
+        (several, _) => return together::main(several, args.follow, request),
     };
     let shown = match path.to_string_lossy() {
         name if name == STDIN => "stdin".to_owned(),
@@ -74,7 +77,7 @@ pub(super) fn main(args: &FlowsArgs) -> Exit {
         // Nothing is left to do where stderr itself is gone.
         let _ = writeln!(io::stderr(), "rig flows: {shown}: {what}");
     };
-    match run(path, request) {
+    match run(&path, request) {
         Ok((passed_over, stop)) => {
             if passed_over.is_worth_telling() {
                 complain(&format!("packets that are in no flow: {passed_over}"));
