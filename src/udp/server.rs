@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -71,7 +70,7 @@ pub fn open(args: &Args) -> io::Result<UdpSocket> {
         socket.bind(&address.into())?;
         socket.set_nonblocking(true)?;
         // A short flood then waits in the kernel, instead of displacing what others say.
-        setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         UdpSocket::from_std(socket.into())
     })
 }

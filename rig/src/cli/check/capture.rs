@@ -4,8 +4,8 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::super::captures::capture_file;
 use crate::analysis::{Analyzer, Flow, Options};
+use crate::cli::captures::capture_file;
 use crate::pcapng::{Reader, Section};
 
 /// What was read of a capture.
@@ -22,8 +22,8 @@ pub(in crate::cli) struct Capture {
 }
 
 impl Capture {
-    /// Reads a capture as far as it goes; a folder is one of a cell's evidence. Payload is kept only where it is asked about: without a
-    /// pattern nobody looks at it.
+    /// Reads a capture as far as it goes; a folder is one of a cell's evidence. Payload is kept only
+    /// where it is asked about: without a pattern nobody looks at it.
     pub(in crate::cli) fn read(path: &Path, keep_payload: bool) -> Result<Self, String> {
         let file = capture_file(path);
         let shown = file.display();
