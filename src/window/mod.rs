@@ -16,6 +16,7 @@
 //! | `view` | the window's contents (`gui`) |
 //! | `style` | how its parts look in a palette (`gui`) |
 //! | `program` | opens the window and carries out effects (`gui`) |
+//! | `frames` | tests: the window in the event loop, without a display (`gui`) |
 
 pub mod args;
 pub mod conversation;
@@ -25,6 +26,8 @@ pub mod palette;
 pub mod scroll;
 pub mod visit;
 
+#[cfg(all(test, feature = "gui"))]
+mod frames;
 #[cfg(feature = "gui")]
 mod program;
 #[cfg(feature = "gui")]

@@ -71,12 +71,19 @@ impl Scroll {
         self.settle(rows, view_height);
     }
 
+    /// Whether a view that follows is at the end.
+    pub fn has_arrived(&self, rows: &impl Rows) -> bool {
+        let range = rows.range();
+        let is_last = self.begun && self.row + 1 == range.end && self.below <= 0.0;
+        self.away || range.is_empty() || is_last
+    }
+
     /// One step towards the end for a view that follows: at most what the view can show, so that each
-    /// row is in view at least once. Returns whether it has arrived.
-    pub fn follow(&mut self, rows: &mut impl Rows, view_height: f32) -> bool {
+    /// row is in view at least once.
+    pub fn follow(&mut self, rows: &mut impl Rows, view_height: f32) {
         let range = rows.range();
         if self.away || range.is_empty() {
-            return true;
+            return;
         }
         if !self.begun || self.row < range.start {
             self.begun = true;
@@ -88,11 +95,8 @@ impl Scroll {
             let step = left.min(self.below);
             self.below -= step;
             left -= step;
-            if self.below > 0.0 {
-                return false;
-            }
-            if self.row + 1 == range.end {
-                return true;
+            if self.below > 0.0 || self.row + 1 == range.end {
+                return;
             }
             self.row += 1;
             self.below = rows.height(self.row);
@@ -224,15 +228,15 @@ mod tests {
             let mut scroll = Scroll::default();
             let mut seen = vec![false; rows.0.len()];
             for _ in 0..1000 {
-                let arrived = scroll.follow(&mut rows, VIEW);
+                scroll.follow(&mut rows, VIEW);
                 for placed in scroll.placed(&mut rows, VIEW) {
                     seen[usize::try_from(placed.row).unwrap()] = true;
                 }
-                if arrived {
+                if scroll.has_arrived(&rows) {
                     break;
                 }
             }
-            assert!(scroll.follow(&mut rows, VIEW), "it arrives");
+            assert!(scroll.has_arrived(&rows), "it arrives");
             assert!(seen.iter().all(|&seen| seen), "{seen:?}");
         }
     }
@@ -243,7 +247,8 @@ mod tests {
         let mut scroll = Scroll::default();
         scroll.to_row(0, &mut none, VIEW);
         scroll.by(-10.0, &mut none, VIEW);
-        assert!(scroll.follow(&mut even(3), VIEW), "it still follows");
+        assert!(scroll.follows(), "it still follows");
+        assert!(!scroll.has_arrived(&even(3)));
     }
 
     #[test]
@@ -304,7 +309,8 @@ mod tests {
         let mut rows = even(0);
         let mut scroll = Scroll::default();
         scroll.by(10.0, &mut rows, VIEW);
-        assert!(scroll.follow(&mut rows, VIEW));
+        scroll.follow(&mut rows, VIEW);
+        assert!(scroll.has_arrived(&rows));
         assert_eq!(scroll.placed(&mut rows, VIEW), []);
     }
 }

@@ -166,7 +166,6 @@ impl Transcript<'_> {
         }
         let goes_to_end = state.jumps != self.jumps;
         state.jumps = self.jumps;
-        let mut arrived = true;
         self.with_rows(state, size, |scroll, rows, _| {
             if goes_to_end {
                 scroll.to_end(rows);
@@ -174,9 +173,16 @@ impl Transcript<'_> {
         });
         if state.has_drawn.replace(false) {
             self.with_rows(state, size, |scroll, rows, height| {
-                arrived = scroll.follow(rows, height);
+                scroll.follow(rows, height);
             });
         }
+        // Not only where a step was taken: when a message was published, `iced` tells the model all that waits,
+        // lines that have come meanwhile too, and asks again before the same frame. Of what is requested only
+        // the last answer counts.
+        let mut arrived = true;
+        self.with_rows(state, size, |scroll, rows, _| {
+            arrived = scroll.has_arrived(rows);
+        });
         self.place(state, size);
         let at_end = state.scroll.follows();
         if at_end != state.was_at_end {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Program, Server, Wire};
 
-/// The process must have ended within this time of the order to.
-const END_WITHIN: Duration = Duration::from_secs(2);
+/// The process must have ended within this time of the order to: longer than all that it waits for, on a busy machine.
+const END_WITHIN: Duration = Duration::from_secs(10);
 
 #[test]
 fn after_quit_the_server_says_goodbye_and_closes_first() {

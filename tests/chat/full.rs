@@ -61,6 +61,24 @@ fn a_talk_on_the_whole_terminal() {
 }
 
 #[test]
+fn what_is_typed_at_once_is_drawn_at_once() {
+    const ROUNDS: usize = 20;
+    let line = "more than the front end lets wait ".repeat(10) + "and an end";
+    let server = Server::start(&[]);
+    let mut alice = alice(&server);
+    alice.see_shown("> type a message");
+    alice.seen.clear();
+    for _ in 0..ROUNDS {
+        alice.press(&line);
+        alice.see_shown("and an end");
+        // ctrl-U wipes it.
+        alice.press("\u{15}");
+        alice.see_shown("> type a message");
+    }
+    assert_eq!(alice.seen.matches("\u{1b}[?2026h").count(), ROUNDS * 2);
+}
+
+#[test]
 fn a_view_that_was_moved_stays_and_tells_of_new_lines() {
     let server = Server::start(&["--rate", "0"]);
     let mut bob = server.join("bob");

@@ -1,6 +1,6 @@
 //! The servers under hostile traffic over loopback, while others who behave go on talking.
 //!
-//! Each server is attacked for `SOAK_SECONDS` (10 where nothing is said). It must not end, its memory
+//! Each server is attacked for `SOAK_SECONDS` (5 where nothing is said). It must not end, its memory
 //! stays below a bound, those who behave lose no message and see none out of order, and at the end
 //! every descriptor and every place is given back. What was done and measured is printed.
 //!

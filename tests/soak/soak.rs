@@ -13,7 +13,7 @@ use crate::subject::Subject;
 const VARIABLE: &str = "SOAK_SECONDS";
 
 /// How long where it does not.
-const DEFAULT_SECONDS: u64 = 10;
+const DEFAULT_SECONDS: u64 = 5;
 
 /// Connections opened and closed, or users that come and go, in a soak of [`FULL`].
 const FULL_COUNT: u64 = 100_000;

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-use crossterm::event::{Event, KeyEvent, read};
+use crossterm::event::{Event, KeyCode, KeyModifiers, poll, read};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -17,15 +17,16 @@ pub(super) const PUT_BACK_WAIT: Duration = Duration::from_secs(1);
 /// Time between two looks for room in the queue of happenings: a channel cannot tell it.
 const ROOM_EVERY: Duration = Duration::from_millis(2);
 
+/// Keys that are passed on at once.
+const KEYS_AT_ONCE: usize = 1024;
+
 /// What the front end is told.
 #[derive(Debug)]
 pub(super) enum Happening {
     /// A line of the server.
     Line(String),
-    /// A key was pressed.
-    Key(KeyEvent),
-    /// Text was pasted.
-    Pasted(String),
+    /// Keys were pressed or text was pasted, in this order.
+    Typed(Vec<Event>),
     /// The terminal has another size, or was somebody else's for a while.
     Changed,
     /// Somebody stops the client, for a while.
@@ -36,25 +37,45 @@ pub(super) enum Happening {
     Finished,
 }
 
-/// Reads keys for as long as there is a front end.
+/// Reads keys for as long as there is a front end. What came at once is passed on at once: pictures of a line that is
+/// half typed would be drawn for nobody.
 pub(super) fn keys(front: SyncSender<Happening>) {
     std::thread::spawn(move || {
         loop {
-            let happening = match read() {
-                Ok(Event::Key(key)) => Happening::Key(key),
-                Ok(Event::Paste(text)) => Happening::Pasted(text),
-                // Another size is told by a signal, which is waited for before the first picture.
-                Ok(_) => continue,
+            let typed = match typed() {
+                Ok(typed) => typed,
                 Err(error) => {
                     tracing::debug!("failed to read the terminal: {error}");
                     return;
                 }
             };
-            if front.send(happening).is_err() {
+            if front.send(Happening::Typed(typed)).is_err() {
                 return;
             }
         }
     });
+}
+
+/// Waits for keys, and takes those that have come with the first, up to the end of a line: the next one may have to
+/// wait.
+fn typed() -> io::Result<Vec<Event>> {
+    let mut typed = vec![read()?];
+    while typed.len() < KEYS_AT_ONCE && !typed.last().is_some_and(is_enter) {
+        // What goes wrong now goes wrong again when it is waited for.
+        let Ok(true) = poll(Duration::ZERO) else {
+            break;
+        };
+        let Ok(event) = read() else { break };
+        typed.push(event);
+    }
+    Ok(typed)
+}
+
+fn is_enter(event: &Event) -> bool {
+    let Event::Key(key) = event else { return false };
+    // What ends a line in a pipe comes as ctrl-J.
+    let control = key.modifiers == KeyModifiers::CONTROL;
+    key.code == KeyCode::Enter || (control && matches!(key.code, KeyCode::Char('j' | 'm')))
 }
 
 /// Waits for signals. One that ends a program ends this one too, as it would without this, but for

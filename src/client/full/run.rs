@@ -6,7 +6,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossterm::terminal::window_size;
+use crossterm::event::Event;
+use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate, window_size};
+use crossterm::{execute, queue};
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Position, Rect, Size};
 use ratatui::{Terminal, TerminalOptions, Viewport};
@@ -130,11 +132,7 @@ impl Front {
             {
                 match happening {
                     Happening::Line(line) => self.model.hear(line),
-                    Happening::Key(key) => {
-                        let wish = self.model.press(key);
-                        self.fulfil(wish)?;
-                    }
-                    Happening::Pasted(text) => self.model.paste(&text),
+                    Happening::Typed(events) => self.typed(events)?,
                     Happening::Changed => self.refresh()?,
                     Happening::Stopped => self.stop()?,
                     Happening::Ended(answer) => {
@@ -152,6 +150,21 @@ impl Front {
                 }
             }
         }
+    }
+
+    fn typed(&mut self, events: Vec<Event>) -> io::Result<()> {
+        for event in events {
+            match event {
+                Event::Key(key) => {
+                    let wish = self.model.press(key);
+                    self.fulfil(wish)?;
+                }
+                Event::Paste(text) => self.model.paste(&text),
+                // Another size is told by a signal, which is waited for before the first picture.
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn fulfil(&mut self, wish: Wish) -> io::Result<()> {
@@ -194,6 +207,8 @@ impl Front {
             return Ok(());
         }
         let size = Size::new(size.columns, size.rows);
+        // A picture may reach the terminal in pieces; it shows none before the last.
+        queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         if self.stale || size != self.model.size {
             self.terminal.resize(Rect::from((Position::ORIGIN, size)))?;
             self.stale = false;
@@ -201,7 +216,7 @@ impl Front {
         self.model.size = size;
         let model = &self.model;
         self.terminal.draw(|frame| draw::draw(frame, model))?;
-        Ok(())
+        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
     }
 
     /// The server's farewell, or why it ends, stays on the terminal.
