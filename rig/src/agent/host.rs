@@ -1,8 +1,9 @@
 //! What an agent does for each request.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,13 +14,15 @@ use super::capture::Capture;
 use super::filters::Filter;
 use super::forward::Forwarder;
 use super::interfaces::Interface;
-use super::owners::OwnerWatch;
+use super::owners::{Attempts, OwnerWatch};
 use super::processes::Processes;
-use super::protocol::{AgentError, AgentErrorKind, LinkChange, Request, Response, picture_path};
+use super::protocol::{
+    AgentError, AgentErrorKind, HostFile, LinkChange, PIECE_BYTES, Request, Response,
+};
 use super::waiting::{Goal, wait_for};
 use super::{display, interfaces, outage, route, routes, signals, sockets};
 use crate::link::{LinkOrder, Route};
-use crate::units::Timestamp;
+use crate::units::{NodeName, Timestamp};
 
 /// The longest that a host outlives a controller that did not ask to keep it.
 const MAX_LINGER: Duration = Duration::from_mins(1);
@@ -28,6 +31,7 @@ const MAX_LINGER: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Host {
     processes: Processes,
+    attempts: Attempts,
     capture_path: PathBuf,
     recording: Mutex<Recording>,
     kept: AtomicBool,
@@ -56,11 +60,21 @@ impl Host {
     pub(super) fn new(capture_path: PathBuf) -> Self {
         Self {
             processes: Processes::new(),
+            attempts: Attempts::default(),
             capture_path,
             recording: Mutex::new(Recording::NotYet),
             kept: AtomicBool::new(false),
             linger: OnceLock::new(),
         }
+    }
+
+    async fn wait_for(
+        &self,
+        node: &NodeName,
+        goal: Goal,
+        within: Duration,
+    ) -> Result<Timestamp, AgentError> {
+        wait_for(&self.processes, &self.attempts, node, goal, within).await
     }
 
     /// Whether it shall outlive its controller.
@@ -90,15 +104,15 @@ impl Host {
                 self.open(&host, &networks, stealth, &routes, link).await
             }
             Request::AwaitListening { node, port, within } => {
-                let at = wait_for(&self.processes, &node, Goal::Listening(port), within).await?;
+                let at = self.wait_for(&node, Goal::Listening(port), within).await?;
                 Ok(Response::Listening { at })
             }
             Request::AwaitConnected { node, port, within } => {
-                let at = wait_for(&self.processes, &node, Goal::Connected(port), within).await?;
+                let at = self.wait_for(&node, Goal::Connected(port), within).await?;
                 Ok(Response::Connected { at })
             }
             Request::AwaitBound { node, port, within } => {
-                let at = wait_for(&self.processes, &node, Goal::Bound(port), within).await?;
+                let at = self.wait_for(&node, Goal::Bound(port), within).await?;
                 Ok(Response::Bound { at })
             }
             Request::Signal { node, signal } => {
@@ -117,9 +131,10 @@ impl Host {
                 mac,
             } => self.pin(from, neighbour, mac).await,
             Request::Display { node, number, act } => {
-                let picture = self.capture_path.with_file_name(picture_path(number));
+                let picture = self.path(HostFile::Picture(number));
                 display::act(self.processes.clone(), node, number, act, picture).await
             }
+            Request::Read { file, from } => self.read(file, from).await,
             Request::Sockets => self.sockets(),
             Request::Link { change } => self.change_link(change).await,
             Request::Keep => {
@@ -128,6 +143,31 @@ impl Host {
             }
             Request::Close => self.close().await,
         }
+    }
+
+    fn path(&self, file: HostFile) -> PathBuf {
+        match file {
+            HostFile::Capture => self.capture_path.clone(),
+            HostFile::Picture(number) => {
+                let name = format!("display-{number}.png");
+                self.capture_path.with_file_name(name)
+            }
+        }
+    }
+
+    async fn read(&self, file: HostFile, from: u64) -> Result<Response, AgentError> {
+        if file == HostFile::Capture && !matches!(*self.recording.lock().await, Recording::Over) {
+            return Err(protocol("the capture is still written"));
+        }
+        let path = self.path(file);
+        let shown = path.display().to_string();
+        let read = tokio::task::spawn_blocking(move || piece(&path, from));
+        let bytes = read
+            .await
+            .map_err(io::Error::from)
+            .flatten()
+            .map_err(|error| system("read", &shown, &error))?;
+        Ok(Response::Piece { bytes })
     }
 
     async fn open(
@@ -153,7 +193,7 @@ impl Host {
         let capture = Capture::open(&self.capture_path, interfaces)
             .await
             .map_err(|error| system("open the capture of", host, &error))?;
-        let owners = OwnerWatch::start(self.processes.clone())
+        let owners = OwnerWatch::start(self.processes.clone(), self.attempts.clone())
             .map_err(|error| system("watch connections of", host, &error))?;
         let forwarder = link.map(|link| Forwarder::start(link, capture.interfaces()));
         let forwarder = forwarder
@@ -326,4 +366,12 @@ fn system(operation: &str, object: &str, cause: &io::Error) -> AgentError {
         kind: AgentErrorKind::System,
         message: format!("{operation} {object}: {cause}"),
     }
+}
+/// What a file holds from a byte on, at most [`PIECE_BYTES`] of it.
+fn piece(path: &Path, from: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(PIECE_BYTES as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

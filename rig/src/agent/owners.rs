@@ -2,13 +2,15 @@
 //!
 //! A thread is woken by every SYN that leaves the host, asks the kernel at once which socket sent
 //! it, and then looks which process has that socket open. A socket that is gone by then (its
-//! connection was refused within microseconds, or its process was killed) has no owner.
+//! connection was refused within microseconds, or its process was killed) has no owner, unless a step had
+//! waited for the connection and found out.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use nix::errno::Errno;
@@ -37,6 +39,21 @@ const SNAPLEN_BYTES: usize = 14 + 40 + 60;
 /// Room for SYNs that wait for the thread, in bytes of kernel memory (about 800 each).
 const RECEIVE_BUFFER_BYTES: libc::c_int = 4 * 1024 * 1024;
 
+/// How many SYNs have left the host while its connections are watched, those sent again among them. Clones
+/// share the count.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Attempts(Arc<AtomicU64>);
+
+impl Attempts {
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// The thread that names the owners of connections.
 #[derive(Debug)]
 pub(super) struct OwnerWatch {
@@ -45,14 +62,15 @@ pub(super) struct OwnerWatch {
 }
 
 impl OwnerWatch {
-    /// Starts to watch.
-    pub(super) fn start(processes: Processes) -> io::Result<Self> {
+    /// Starts to watch, and counts `attempts`.
+    pub(super) fn start(processes: Processes, attempts: Attempts) -> io::Result<Self> {
         let socket = syn_socket()?;
         let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
         let mut watch = Watch {
             socket,
             stop: Arc::clone(&stop),
             processes,
+            attempts,
             seen: HashSet::new(),
             owners: Vec::new(),
             not_kept: 0,
@@ -108,6 +126,7 @@ struct Watch {
     socket: OwnedFd,
     stop: Arc<EventFd>,
     processes: Processes,
+    attempts: Attempts,
     seen: HashSet<Syn>,
     owners: Vec<ConnectionOwner>,
     not_kept: u64,
@@ -151,6 +170,7 @@ impl Watch {
         while more && batch.len() < MAX_BATCH {
             match receive_syn(&self.socket) {
                 Ok(Some((at, syn))) => {
+                    self.attempts.add_one();
                     if self.owners.len() + batch.len() >= MAX_OWNERS {
                         self.not_kept += 1;
                     } else if self.seen.insert(syn) {
@@ -175,11 +195,15 @@ impl Watch {
             self.known = self.processes.look().socket_owners();
         }
         for (at, syn, inode) in batch {
+            let Syn { local, remote, .. } = syn;
+            // Whoever waited for the connection has forgotten nothing, even if its program is gone.
+            let waited_for = self.processes.recall(local, remote, at);
+            let node = inode.and_then(|inode| self.known.get(&inode).cloned());
             self.owners.push(ConnectionOwner {
                 at,
-                local: syn.local,
-                remote: syn.remote,
-                node: inode.and_then(|inode| self.known.get(&inode).cloned()),
+                local,
+                remote,
+                node: node.or(waited_for),
             });
         }
         more

@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::protocol::NODE_VARIABLE;
-use crate::units::NodeName;
+use crate::units::{NodeName, Timestamp};
 
 /// How much of a process's environment is read, in bytes. The variable that is looked for is one
 /// that the engine sets before the program's own.
@@ -18,6 +19,12 @@ const MAX_ENVIRONMENT_BYTES: u64 = 1024 * 1024;
 
 /// How many ancestors of a process are asked for its node.
 const MAX_GENERATIONS: usize = 32;
+
+/// The nodes of connections, by their ends, and when it was found out.
+type Connections = HashMap<(SocketAddr, SocketAddr), (Timestamp, NodeName)>;
+
+/// How many connections are kept in mind.
+const MAX_REMEMBERED: usize = 1024;
 
 /// A process, told apart from a later one with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +57,9 @@ pub(super) struct Processes {
     /// Programs may write over their environment (those that show their state in `ps` do), so what
     /// was read once is kept while the process lives.
     known: Arc<Mutex<HashMap<Life, NodeName>>>,
+    /// The nodes of connections, by their ends, that somebody has found out and whose programs may be gone when
+    /// the next asks.
+    connections: Arc<Mutex<Connections>>,
 }
 
 impl Processes {
@@ -64,7 +74,34 @@ impl Processes {
             proc: proc.to_owned(),
             own_pid,
             known: Arc::default(),
+            connections: Arc::default(),
         }
+    }
+
+    /// Keeps in mind whose a connection is.
+    pub(super) fn remember(&self, local: SocketAddr, remote: SocketAddr, node: &NodeName) {
+        let mut connections = self.connections();
+        if connections.len() >= MAX_REMEMBERED {
+            connections.clear();
+        }
+        connections.insert((local, remote), (Timestamp::now(), node.clone()));
+    }
+
+    /// Whose the connection is that was begun at `at`, by what was kept in mind since.
+    pub(super) fn recall(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        at: Timestamp,
+    ) -> Option<NodeName> {
+        let (since, node) = self.connections().remove(&(local, remote))?;
+        (at <= since).then_some(node)
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The processes that live now; those that have ended but were not waited for do not count.

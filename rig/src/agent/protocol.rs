@@ -1,6 +1,7 @@
 //! What controller and agent say to each other: one JSON object a line, each request answered by
 //! one reply with the same id, in any order.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ pub const CAPTURE_PATH: &str = "/capture.pcapng";
 
 /// The longest line either side accepts, in bytes.
 pub const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How much of a file one answer holds, in bytes. In base64 it takes a third more, which fits into a line.
+pub const PIECE_BYTES: usize = 512 * 1024;
 
 /// A request with the id that its reply will carry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -124,6 +128,14 @@ pub enum Request {
         /// An address of each.
         addresses: Vec<IpAddr>,
     },
+    /// Read a file that the agent wrote: the capture once it is closed, or a picture. Answered by
+    /// [`Response::Piece`].
+    Read {
+        /// Which.
+        file: HostFile,
+        /// From which byte on.
+        from: u64,
+    },
     /// Keep the link address of a neighbour that will not answer when asked for it, as a router
     /// before it would. Answered by [`Response::Pinned`].
     Pin {
@@ -167,17 +179,30 @@ pub enum DisplayAct {
         /// Part of the window's title; without it, the only window or the one that has the focus.
         window: Option<String>,
     },
-    /// Write what it shows to [`picture_path`], as PNG.
+    /// Write what it shows to [`HostFile::Picture`], as PNG.
     Picture {
         /// Also when it shows no window.
         empty_too: bool,
     },
 }
 
-/// Where the agent writes the picture of a display, in its own file system.
-#[must_use]
-pub fn picture_path(number: u16) -> String {
-    format!("/display-{number}.png")
+/// A file that an agent writes, in its own file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostFile {
+    /// What the host's interfaces saw, as pcapng.
+    Capture,
+    /// What the display of this number showed last, as PNG.
+    Picture(u16),
+}
+
+impl fmt::Display for HostFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Capture => write!(f, "the capture"),
+            Self::Picture(number) => write!(f, "the picture of display {number}"),
+        }
+    }
 }
 
 /// What becomes otherwise at a link.
@@ -257,6 +282,12 @@ pub enum Response {
         /// From when on.
         at: Timestamp,
     },
+    /// A piece of a file: [`PIECE_BYTES`], and fewer at the end of the file.
+    Piece {
+        /// What the file holds there.
+        #[serde(with = "as_base64")]
+        bytes: Vec<u8>,
+    },
     /// The neighbour's link address is kept.
     Pinned,
     /// The socket tables.
@@ -285,6 +316,22 @@ pub enum Response {
         #[serde(default)]
         link: Option<Box<LinkAccount>>,
     },
+}
+
+/// Bytes as text.
+mod as_base64 {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(from)?;
+        BASE64_STANDARD.decode(&*text).map_err(D::Error::custom)
+    }
 }
 
 /// Why an agent could not do what it was asked.

@@ -1,7 +1,9 @@
 //! Waiting until a program listens, or is connected.
 //!
 //! The kernel tells nobody when a socket begins to listen, so the socket table is read again and
-//! again; one reading takes about 20 us.
+//! again; one reading of those that listen takes about 20 us. One of connections walks the hash table of the whole
+//! machine, 1 ms and more for each family (Linux 6.18, 262,144 buckets): so they are read when a SYN has left the
+//! host, and without one only now and then.
 
 use std::io;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use netlink_packet_sock_diag::inet::StateFlags;
 use tokio::time::Instant;
 
+use super::owners::Attempts;
 use super::processes::Processes;
 use super::protocol::{AgentError, AgentErrorKind};
 use super::sockets::{self, KernelSocket};
@@ -16,6 +19,12 @@ use crate::units::{NodeName, Timestamp};
 
 /// Time between two looks at the socket table.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// How long after the last SYN of the host its connections are looked at that often: most are made or refused by then.
+const ATTEMPT_LASTS: Duration = Duration::from_secs(1);
+
+/// Time between two looks at connections while no SYN leaves: one may have been accepted, or be long under way.
+const LOOK_UNPROMPTED_EVERY: Duration = Duration::from_millis(100);
 
 /// Time between two looks at the processes, where the socket table has nothing new.
 const LOOK_AT_PROCESSES_EVERY: Duration = Duration::from_millis(25);
@@ -66,25 +75,34 @@ impl Goal {
 /// Waits until a socket of `node` does what it shall; gives when that was seen.
 pub(super) async fn wait_for(
     processes: &Processes,
+    attempts: &Attempts,
     node: &NodeName,
     goal: Goal,
     within: Duration,
 ) -> Result<Timestamp, AgentError> {
     let started = Instant::now();
+    let mut pace = Pace::default();
+    let mut sockets = Vec::new();
     let mut view = View::default();
     let mut absent_since = None;
     loop {
-        let sockets = goal.sockets().map_err(|error| AgentError {
-            kind: AgentErrorKind::System,
-            message: format!("{}: read the socket table: {error}", goal.text(node)),
-        })?;
+        if pace.is_due(goal, attempts.count(), Instant::now()) {
+            sockets = goal.sockets().map_err(|error| AgentError {
+                kind: AgentErrorKind::System,
+                message: format!("{}: read the socket table: {error}", goal.text(node)),
+            })?;
+        }
         let inodes: Vec<u32> = sockets
             .iter()
             .filter(|socket| goal.fits(socket))
             .map(|socket| socket.inode)
             .collect();
         view.update(processes, node, inodes);
-        if view.reached {
+        if let Some(inode) = view.reached {
+            let found = sockets.iter().find(|socket| socket.inode == inode);
+            if let (Goal::Connected(_), Some(socket)) = (goal, found) {
+                processes.remember(socket.local, socket.remote, node);
+            }
             return Ok(Timestamp::now());
         }
         // From the first look that missed it: on a busy machine the one before may be long ago.
@@ -126,6 +144,38 @@ pub(super) async fn wait_for(
     }
 }
 
+/// When the socket table is read again.
+#[derive(Debug, Default)]
+struct Pace {
+    attempts: u64,
+    attempted_at: Option<Instant>,
+    looked_at: Option<Instant>,
+}
+
+impl Pace {
+    /// Whether the table is to be read now; it is taken to be.
+    fn is_due(&mut self, goal: Goal, attempts: u64, now: Instant) -> bool {
+        if self.attempts != attempts {
+            self.attempts = attempts;
+            self.attempted_at = Some(now);
+        }
+        let prompted = self
+            .attempted_at
+            .is_some_and(|at| now.duration_since(at) < ATTEMPT_LASTS);
+        let every = match goal {
+            Goal::Connected(_) if !prompted => LOOK_UNPROMPTED_EVERY,
+            _ => LOOK_EVERY,
+        };
+        let due = self
+            .looked_at
+            .is_none_or(|at| now.duration_since(at) >= every);
+        if due {
+            self.looked_at = Some(now);
+        }
+        due
+    }
+}
+
 /// What is known of the node's processes and of the owners of the sockets in question.
 #[derive(Debug, Default)]
 struct View {
@@ -133,8 +183,8 @@ struct View {
     inodes: Vec<u32>,
     /// The node has a process, or may be about to.
     present: bool,
-    /// One of the sockets is the node's.
-    reached: bool,
+    /// One of the sockets that is the node's, by its inode.
+    reached: Option<u32>,
     /// Another node that one of them belongs to.
     other: Option<NodeName>,
 }
@@ -150,14 +200,51 @@ impl View {
         let now = processes.look();
         self.present = now.has(node) || now.is_starting();
         if inodes.is_empty() {
-            (self.reached, self.other) = (false, None);
+            (self.reached, self.other) = (None, None);
         } else {
             let owners = now.socket_owners();
-            let mut found = inodes.iter().filter_map(|inode| owners.get(inode));
-            self.reached = found.clone().any(|owner| owner == node);
-            self.other = found.find(|owner| *owner != node).cloned();
+            let mut found = inodes
+                .iter()
+                .filter_map(|inode| Some((*inode, owners.get(inode)?)));
+            let of_node = found.clone().find(|(_, owner)| *owner == node);
+            self.reached = of_node.map(|(inode, _)| inode);
+            let other = found.find(|(_, owner)| *owner != node);
+            self.other = other.map(|(_, owner)| owner.clone());
         }
         self.inodes = inodes;
         self.looked_at = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// The milliseconds of `during` at which the table is read, looked for one after another.
+    fn looks(goal: Goal, attempts: impl Fn(u32) -> u64, during: u32) -> Vec<u32> {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        (0..during)
+            .filter(|&ms| pace.is_due(goal, attempts(ms), start + MS * ms))
+            .collect()
+    }
+
+    #[test]
+    fn sockets_that_listen_are_looked_for_at_once_and_often() {
+        assert_eq!(looks(Goal::Listening(1), |_| 0, 16), [0, 5, 10, 15]);
+        assert_eq!(looks(Goal::Bound(1), |_| 9, 16), [0, 5, 10, 15]);
+    }
+
+    #[test]
+    fn connections_are_looked_for_when_a_syn_has_left() {
+        let none = looks(Goal::Connected(1), |_| 0, 250);
+        assert_eq!(none, [0, 100, 200]);
+        let one = looks(Goal::Connected(1), |ms| u64::from(ms >= 122), 140);
+        assert_eq!(one, [0, 100, 122, 127, 132, 137]);
+        // Not for ever: the next look comes as late as without one.
+        let later = looks(Goal::Connected(1), |ms| u64::from(ms >= 3), 1300);
+        assert_eq!(later[later.len() - 4..], [995, 1000, 1100, 1200]);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::agent::protocol::{Request, Response};
+use crate::agent::protocol::{HostFile, Request, Response};
 use crate::judge::VisitEnd;
 use crate::plan::{NetworkNeeds, NodePlan, Plan, Stream, Subnet};
 use crate::units::{HostName, NodeName, Timestamp};
@@ -72,7 +72,7 @@ pub trait LiveCell: Send + Sync + 'static {
     fn fetch(
         &self,
         host: &HostName,
-        path: &str,
+        file: HostFile,
     ) -> impl Future<Output = Result<Vec<u8>, BackendError>> + Send;
 
     /// Leaves the cell on the machine for somebody to look at; without this, what it has there is

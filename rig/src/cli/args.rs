@@ -58,6 +58,10 @@ pub struct RunArgs {
     /// Leave the hosts and programs of cells that did not pass on the engine, to be looked at
     #[arg(long)]
     pub keep: bool,
+    /// Profile of Cargo for the programs of `cargo` entries that name none [default: release]; `dev`
+    /// compiles faster
+    #[arg(long, value_name = "NAME", env = "RIG_CARGO_PROFILE")]
+    pub cargo_profile: Option<String>,
 }
 
 /// Arguments of `rig list`.

@@ -23,7 +23,7 @@ use crate::report::{
     Files, MatrixSource, Outcome, Plain, Reporters, Screen, Summary, Terminal, outcome,
 };
 use crate::run::{self, CellReport, Event, ImageState, OutFolder, RunReport, Settings, Trouble};
-use crate::spec::{Image, Spec};
+use crate::spec::{Image, ImageOrigin, Located, Spec};
 use crate::units::{ImageName, Timestamp};
 
 /// Events that may wait for the reporters.
@@ -36,6 +36,7 @@ struct Prepared {
     settings: Settings,
     run: RunId,
     source: MatrixSource,
+    cargo_profile: Option<String>,
 }
 
 pub(super) fn main(args: &RunArgs) -> Exit {
@@ -81,6 +82,7 @@ fn prepare(args: &RunArgs) -> Result<(Prepared, OutFolder), Exit> {
         spec: Arc::new(spec),
         cells,
         run,
+        cargo_profile: args.cargo_profile.clone(),
     };
     Ok((prepared, out))
 }
@@ -151,6 +153,7 @@ async fn drive(
         spec,
         cells,
         settings,
+        cargo_profile,
         ..
     } = prepared;
     let begun = Event::Started {
@@ -161,7 +164,7 @@ async fn drive(
         out: settings.out.clone(),
     };
     events.send(begun).await.ok();
-    let needs = Needs::of(&spec, &cells);
+    let needs = Needs::of(&spec, &cells, cargo_profile.as_deref());
     let listener = |progress| {
         // A reporter that lags behind misses a line of a build, nothing more.
         events.try_send(image_event(progress)).ok();
@@ -238,7 +241,7 @@ struct Needs {
 }
 
 impl Needs {
-    fn of(spec: &Spec, cells: &[Cell]) -> Self {
+    fn of(spec: &Spec, cells: &[Cell], cargo_profile: Option<&str>) -> Self {
         let mut used = BTreeSet::new();
         let mut displays = false;
         for plan in cells
@@ -254,11 +257,24 @@ impl Needs {
         let images = images.filter(|(name, _)| used.contains(*name));
         Self {
             images: images
-                .map(|(name, image)| (name.clone(), image.clone()))
+                .map(|(name, image)| (name.clone(), compiled_with(image, cargo_profile)))
                 .collect(),
             displays,
         }
     }
+}
+
+/// An image whose programs are compiled with a profile of Cargo, where the file names none.
+fn compiled_with(image: &Image, profile: Option<&str>) -> Image {
+    let mut image = image.clone();
+    if let ImageOrigin::Build(build) = &mut image.origin
+        && let Some(cargo) = &mut build.cargo
+        && cargo.profile.is_none()
+    {
+        let place = cargo.package.place;
+        cargo.profile = profile.map(|name| Located::new(name.to_owned(), place));
+    }
+    image
 }
 
 fn image_event(progress: ImageProgress) -> Event {

@@ -6,8 +6,10 @@ use crate::units::{Signal, printable};
 use super::finding::{Finding, bounded, listed};
 use super::types::{Evidence, SIGNAL_CODE_BASE};
 
-/// How many lines of output a detail shows.
-const MAX_LINES_SHOWN: usize = 3;
+/// How many of the last lines a detail shows where none fits.
+const MAX_LAST_LINES_SHOWN: usize = 3;
+/// How many lines a detail shows that fit: enough to find the one that is too many.
+const MAX_LINES_SHOWN: usize = 12;
 /// The longest line of output a detail shows, in characters.
 const MAX_LINE_CHARS: usize = 80;
 
@@ -89,7 +91,12 @@ pub(super) fn judge_output(check: &OutputCheck, evidence: &Evidence) -> Finding 
         Some(Stream::Stderr) => " on stderr",
     };
     let shown: Vec<_> = match found {
-        0 => lines.iter().rev().take(MAX_LINES_SHOWN).rev().collect(),
+        0 => lines
+            .iter()
+            .rev()
+            .take(MAX_LAST_LINES_SHOWN)
+            .rev()
+            .collect(),
         _ => lines.iter().filter(fits).collect(),
     };
     let shown = shown
@@ -97,7 +104,10 @@ pub(super) fn judge_output(check: &OutputCheck, evidence: &Evidence) -> Finding 
         .map(|line| format!("\"{}\"", bounded(&printable(&line.text), MAX_LINE_CHARS)));
     let what = match (lines.len(), found) {
         (0, _) => "it printed nothing".to_owned(),
-        (_, 0) => format!("the last it printed is {}", listed(shown, MAX_LINES_SHOWN)),
+        (_, 0) => format!(
+            "the last it printed is {}",
+            listed(shown, MAX_LAST_LINES_SHOWN)
+        ),
         _ => listed(shown, MAX_LINES_SHOWN),
     };
     let text = bounded(&printable(&check.text), MAX_LINE_CHARS);

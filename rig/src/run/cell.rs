@@ -13,7 +13,7 @@ use super::evidence::{self, Gathered, Settled};
 use super::expected;
 use super::transcript::Transcript;
 use super::windows::Screen;
-use crate::agent::protocol::{CAPTURE_PATH, Request, Response};
+use crate::agent::protocol::{HostFile, Request, Response};
 use crate::backend::{Backend, BackendError, Blame, LiveCell};
 use crate::judge::{HostEvidence, Verdict};
 use crate::matrix::{self, Cell};
@@ -153,7 +153,7 @@ async fn close_host<C: LiveCell>(live: &C, host: &HostName) -> (HostEvidence, Ho
             link,
         }) => {
             evidence.link = link.map(|account| *account);
-            match live.fetch(host, CAPTURE_PATH).await {
+            match live.fetch(host, HostFile::Capture).await {
                 Ok(fetched) => {
                     bytes = fetched;
                     evidence.interfaces = interfaces;

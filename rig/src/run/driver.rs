@@ -33,8 +33,12 @@ pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(300);
 /// How long the end of a program that did not become ready may take to become known.
 const END_OF_UNREADY: Duration = Duration::from_secs(2);
 
-/// Time between two looks at a socket table: the kernel tells nobody when a queue grows.
-const SOCKETS_EVERY: Duration = Duration::from_millis(20);
+/// The least and the longest time between two looks at a socket table: the kernel tells nobody when a queue grows,
+/// and takes milliseconds of a processor for each look.
+const SOCKETS_EVERY: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(100)];
+
+/// What part of the time waited so far the next look may come late by.
+const LATE_BY_PART: u32 = 10;
 
 /// How many of a node's last lines an error shows.
 const SHOWN_LINES: usize = 5;
@@ -101,6 +105,8 @@ struct LiveVisit {
     /// `None` once its input has ended.
     input: Option<mpsc::Sender<Vec<u8>>>,
     ended: watch::Receiver<Option<VisitEnd>>,
+    /// Of a program on a terminal: whether its picture is complete.
+    picture: Option<watch::Receiver<bool>>,
 }
 
 /// What was observed of the nodes.
@@ -201,9 +207,12 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             output,
             ended,
         } = self.cell.start(node).await?;
-        let output = match node.terminal {
-            Some(size) => terminal::watch(size, output),
-            None => output,
+        let (output, picture) = match node.terminal {
+            Some(size) => {
+                let watched = terminal::watch(size, output);
+                (watched.lines, Some(watched.is_complete))
+            }
+            None => (output, None),
         };
         let transcript = Arc::clone(&self.transcript);
         let name = node.name.clone();
@@ -218,6 +227,7 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             started,
             input: Some(input),
             ended,
+            picture,
         };
         self.state()
             .visits
@@ -401,6 +411,8 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             let message = format!("node `{}` is not part of the cell", rows.node);
             return Err(BackendError::machine(message).into());
         };
+        let [least, longest] = SOCKETS_EVERY;
+        let started = Instant::now();
         // Bounded by the step's deadline.
         loop {
             let (_, table) = self.table(&node.host).await?;
@@ -408,7 +420,8 @@ impl<'a, C: LiveCell> Driver<'a, C> {
                 return Ok(());
             };
             self.state().unfit = Some(why);
-            tokio::time::sleep(SOCKETS_EVERY).await;
+            let pause = (started.elapsed() / LATE_BY_PART).clamp(least, longest);
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -447,6 +460,9 @@ impl<'a, C: LiveCell> Driver<'a, C> {
         // A program that does not end is what the check will tell.
         timeout(END_TIMEOUT, join_all(ends)).await.ok();
         timeout(OUTPUT_TIMEOUT, self.silence_of_ended()).await.ok();
+        timeout(terminal::PICTURE_TAKES, self.complete_pictures())
+            .await
+            .ok();
         let mut lines = self.transcript.lines();
         let mut state = self.state();
         let nodes = state.visits.iter().map(|(name, visits)| {
@@ -488,6 +504,19 @@ impl<'a, C: LiveCell> Driver<'a, C> {
                 return;
             }
             news.changed().await.unwrap_or_default();
+        }
+    }
+
+    /// Waits until the picture on every terminal is complete: what was drawn last shall count.
+    async fn complete_pictures(&self) {
+        let pictures: Vec<_> = {
+            let state = self.state();
+            let visits = state.visits.values().flatten();
+            visits.filter_map(|visit| visit.picture.clone()).collect()
+        };
+        for mut picture in pictures {
+            // One whose watcher has ended is complete.
+            picture.wait_for(|complete| *complete).await.ok();
         }
     }
 

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::driver::{Deadline, Driver, StepError};
-use crate::agent::protocol::{DisplayAct, Request, Response, picture_path};
+use crate::agent::protocol::{DisplayAct, HostFile, Request, Response};
 use crate::backend::{BackendError, LiveCell};
 use crate::plan::{Gesture, NodePlan, Ready, WindowAct};
 use crate::spec::LAST_SCREEN;
@@ -132,7 +132,7 @@ impl<C: LiveCell> Driver<'_, C> {
         self.at_display(node, DisplayAct::Picture { empty_too })
             .await?;
         let number = node.display.map_or(0, |display| display.number);
-        self.cell.fetch(&node.host, &picture_path(number)).await
+        self.cell.fetch(&node.host, HostFile::Picture(number)).await
     }
 
     async fn at_display(&self, node: &NodePlan, act: DisplayAct) -> Result<Response, BackendError> {

@@ -142,11 +142,15 @@ async fn read_lines(host: HostName, mut output: Output, waiting: Arc<Mutex<Waiti
         match chunk {
             LogOutput::StdErr { message } => note_log(&host, &message, &waiting),
             LogOutput::StdOut { message } => {
-                partial.extend_from_slice(&message);
-                while let Some(end) = partial.iter().position(|&byte| byte == b'\n') {
-                    let line: Vec<u8> = partial.drain(..=end).collect();
-                    deliver(&host, &line, &waiting);
+                // Only what is new is searched: a line may come in many pieces.
+                let mut rest = &message[..];
+                while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+                    partial.extend_from_slice(&rest[..end]);
+                    deliver(&host, &partial, &waiting);
+                    partial.clear();
+                    rest = &rest[end + 1..];
                 }
+                partial.extend_from_slice(rest);
                 if partial.len() > MAX_LINE_BYTES {
                     tracing::warn!(%host, "the agent sent a line without an end");
                     break;

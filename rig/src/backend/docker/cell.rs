@@ -1,7 +1,6 @@
 //! A cell on the engine: its hosts, the containers of its nodes, and their removal.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Read as _;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +8,7 @@ use std::time::Duration;
 
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
-    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt as _;
 use futures_util::future::{join_all, try_join_all};
@@ -21,7 +19,7 @@ use super::display::Display;
 use super::engine::{ENGINE_TIMEOUT, Shared, answered, bounded, cause, status};
 use super::host::{self, CreatedHost};
 use super::{display, networks, node};
-use crate::agent::protocol::{Request, Response};
+use crate::agent::protocol::{HostFile, PIECE_BYTES, Request, Response};
 use crate::backend::{BackendError, LiveCell, LiveNode, SubnetLease};
 use crate::plan::{NodePlan, Plan};
 use crate::units::{HostName, NodeName, Timestamp};
@@ -221,27 +219,22 @@ impl LiveCell for DockerCell {
         }
     }
 
-    async fn fetch(&self, host: &HostName, path: &str) -> Result<Vec<u8>, BackendError> {
-        let container = self.hosts.get(host).ok_or_else(|| no_host(host))?;
-        let operation = format!("fetch {path} of host `{host}`");
-        let options = DownloadFromContainerOptionsBuilder::new()
-            .path(path)
-            .build();
-        let download = async {
-            let client = &self.containers.shared.client;
-            let mut stream =
-                std::pin::pin!(client.download_from_container(container, Some(options)));
-            let mut archive = Vec::new();
-            while let Some(chunk) = stream.next().await {
-                archive.extend_from_slice(&chunk?);
-                if archive.len() > MAX_FETCHED_BYTES {
-                    break;
-                }
+    async fn fetch(&self, host: &HostName, file: HostFile) -> Result<Vec<u8>, BackendError> {
+        let failed = |why| BackendError::machine(format!("read {file} of host `{host}`: {why}"));
+        let mut bytes = Vec::new();
+        while bytes.len() <= MAX_FETCHED_BYTES {
+            let from = bytes.len() as u64;
+            let Response::Piece { bytes: piece } =
+                self.ask(host, Request::Read { file, from }).await?
+            else {
+                return Err(failed("its agent answered something else"));
+            };
+            bytes.extend_from_slice(&piece);
+            if piece.len() < PIECE_BYTES {
+                return Ok(bytes);
             }
-            Ok(archive)
-        };
-        let archive = bounded(&operation, download).await?;
-        only_file(&archive).map_err(|error| BackendError::machine(format!("{operation}: {error}")))
+        }
+        Err(failed("it is too large"))
     }
 
     async fn keep(self) -> Result<Vec<String>, BackendError> {
@@ -435,16 +428,4 @@ async fn await_removal(client: &bollard::Docker, id: &str) {
 
 fn no_host(host: &HostName) -> BackendError {
     BackendError::machine(format!("there is no host `{host}` in this cell"))
-}
-
-/// The contents of the one file in a tar archive.
-fn only_file(archive: &[u8]) -> Result<Vec<u8>, std::io::Error> {
-    let mut archive = tar::Archive::new(archive);
-    let mut entry = archive
-        .entries()?
-        .next()
-        .ok_or_else(|| std::io::Error::other("the engine sent an empty archive"))??;
-    let mut bytes = Vec::new();
-    entry.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -10,6 +10,7 @@ use bollard::container::AttachContainerResults;
 use bollard::errors::Error as EngineError;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::AttachContainerOptionsBuilder;
+use futures_util::future::try_join_all;
 use indexmap::IndexMap;
 use tokio_util::task::TaskTracker;
 
@@ -129,16 +130,21 @@ impl Docker {
         progress: &(dyn Fn(ImageProgress) + Sync),
     ) -> Result<Self, BackendError> {
         let images = Images::new(client.clone(), sweeper.work().clone());
-        let agent_image = images.agent(progress).await?;
-        let display_image = if displays {
-            Some(images.display(progress).await?)
-        } else {
-            None
+        // Together: one waits for a mirror while another is compiled. What several are made of is made once.
+        let display = async {
+            if displays {
+                images.display(progress).await.map(Some)
+            } else {
+                Ok(None)
+            }
         };
-        let mut references = BTreeMap::new();
-        for (name, image) in requests {
-            references.insert(name.clone(), images.prepare(name, image, progress).await?);
-        }
+        let nodes = try_join_all(requests.iter().map(async |(name, image)| {
+            let reference = images.prepare(name, image, progress).await?;
+            Ok((name.clone(), reference))
+        }));
+        let (agent_image, display_image, references) =
+            tokio::try_join!(images.agent(progress), display, nodes)?;
+        let references: BTreeMap<_, _> = references.into_iter().collect();
         tracing::debug!(%agent_image, ?references, "{AGENT_IMAGE_NAME} and node images are there");
         let shared = Arc::new(Shared {
             client,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkConnectRequest,
-    NetworkingConfig,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigLogConfig,
+    NetworkConnectRequest, NetworkingConfig,
 };
 use bollard::query_parameters::StartContainerOptions;
 use tokio::sync::Semaphore;
@@ -59,6 +59,11 @@ pub(super) async fn create(
                 |first| network_name(shared, plan, first),
             )),
             cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
+            // What an agent writes are its answers, captures among them: the engine would keep them all on disk.
+            log_config: Some(HostConfigLogConfig {
+                typ: Some("none".to_owned()),
+                config: None,
+            }),
             extra_hosts: Some(names_on(plan, host)),
             sysctls: Some(
                 host.sysctls

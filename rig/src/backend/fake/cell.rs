@@ -12,7 +12,7 @@ use super::pool::Pool;
 use super::process::{Pid, Process};
 use super::program::{Input, Program};
 use super::world::World;
-use crate::agent::protocol::{CAPTURE_PATH, Request, Response};
+use crate::agent::protocol::{HostFile, Request, Response};
 use crate::backend::{Backend, BackendError, LiveCell, LiveNode, SubnetLease};
 use crate::plan::{NetworkNeeds, NodePlan, Plan};
 use crate::units::{HostName, NodeName, Signal, Timestamp};
@@ -290,7 +290,8 @@ impl LiveCell for FakeCell {
             | Request::Boot
             | Request::Unplug { .. }
             | Request::Plug { .. }
-            | Request::Pin { .. } => {
+            | Request::Pin { .. }
+            | Request::Read { .. } => {
                 let message = format!("do something to host {host}: nobody simulates that");
                 Err(BackendError::machine(message))
             }
@@ -318,8 +319,8 @@ impl LiveCell for FakeCell {
         Ok(at)
     }
 
-    async fn fetch(&self, host: &HostName, path: &str) -> Result<Vec<u8>, BackendError> {
-        if path != CAPTURE_PATH {
+    async fn fetch(&self, host: &HostName, file: HostFile) -> Result<Vec<u8>, BackendError> {
+        if file != HostFile::Capture {
             return Ok(display::PICTURE.to_vec());
         }
         let world = locked(&self.world);

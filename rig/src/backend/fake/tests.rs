@@ -8,7 +8,7 @@ use std::time::Duration;
 use etherparse::{SlicedPacket, TransportSlice};
 
 use super::{FakeBackend, FakeCell, Faults};
-use crate::agent::protocol::{CAPTURE_PATH, Request, Response};
+use crate::agent::protocol::{HostFile, Request, Response};
 use crate::backend::{Backend, BackendError, Blame, LiveCell, LiveNode};
 use crate::pcapng::{Direction, Frame, Reader};
 use crate::plan::{HostPlan, InterfacePlan, NetworkNeeds, NetworkPlan, NodePlan, Plan};
@@ -181,7 +181,7 @@ impl Room {
 
     async fn wire(&self, on: &str) -> String {
         self.cell.ask(&host(on), Request::Close).await.unwrap();
-        shown(&self.cell.fetch(&host(on), CAPTURE_PATH).await.unwrap())
+        shown(&self.cell.fetch(&host(on), HostFile::Capture).await.unwrap())
     }
 }
 
@@ -502,7 +502,7 @@ async fn the_opener_of_a_connection_is_known() {
     );
     let error = room
         .cell
-        .fetch(&host("hub"), CAPTURE_PATH)
+        .fetch(&host("hub"), HostFile::Capture)
         .await
         .unwrap_err();
     assert_eq!(

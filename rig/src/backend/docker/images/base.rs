@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::super::engine::{answered, cause, status};
 use super::job::Job;
+use super::lock::MakingLock;
 use super::prepare::{ImageProgress, Listener};
 use crate::backend::BackendError;
 use crate::units::{ImageName, printable};
@@ -46,6 +47,11 @@ pub(super) async fn ensure(
     listener: Listener<'_>,
     undoing: &TaskTracker,
 ) -> Result<String, BackendError> {
+    if let Some(id) = image_id(client, image).await? {
+        return Ok(id);
+    }
+    let _lock = MakingLock::of_part(name, &format!("base {image}"), listener).await?;
+    // Whoever held the lock may have made it.
     if let Some(id) = image_id(client, image).await? {
         return Ok(id);
     }

@@ -24,6 +24,9 @@ const CARGO_TIMEOUT: Duration = Duration::from_mins(30);
 /// How much of the compiler's messages an error shows, in lines from their end.
 const ERROR_LINES: usize = 30;
 
+/// How Cargo tells that it waits for another one.
+const WAITING: &str = "Blocking waiting for file lock";
+
 /// How much of Cargo's JSON is read, in bytes.
 const MAX_MESSAGES_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -95,7 +98,10 @@ pub(super) async fn build(
                     name: name.clone(),
                     line: printable(line.trim()),
                 });
-                log.push(printable(&line));
+                // That another cargo was at work is no cause.
+                if !line.trim_start().starts_with(WAITING) {
+                    log.push(printable(&line));
+                }
             }
             log
         });

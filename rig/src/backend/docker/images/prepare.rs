@@ -9,7 +9,7 @@ use super::context::{Context, Digest};
 use super::lock::MakingLock;
 use super::{agent, base, cargo, display};
 use crate::backend::BackendError;
-use crate::spec::{BaseImage, Image, ImageBuild, ImageOrigin};
+use crate::spec::{BaseImage, Image, ImageBuild, ImageOrigin, Linking};
 use crate::units::ImageName;
 
 /// What becomes of an image.
@@ -135,6 +135,13 @@ impl Images {
                 .map_err(|error| error.or_at(folder.place))?;
         }
         if let Some(cargo) = &build.cargo {
+            // Until they are read: a build with other features would replace them.
+            let linked = match cargo.link {
+                Linking::Static => "",
+                Linking::Dynamic => " linked dynamically",
+            };
+            let part = format!("the programs of {}{linked}", cargo.package.value);
+            let _lock = MakingLock::of_part(name, &part, listener).await?;
             let programs = cargo::build(name, cargo, listener, &self.undoing).await?;
             if is_from_scratch(&text) {
                 cargo::must_be_static(name, cargo, &programs)?;
@@ -183,7 +190,7 @@ impl Images {
         let reference = format!("rig/{}:{digest}", name.as_str().to_ascii_lowercase());
         let there = async || base::image_id(&self.client, &reference).await;
         if there().await?.is_none() {
-            let _lock = MakingLock::take(name).await?;
+            let _lock = MakingLock::take(name, listener).await?;
             // Whoever held the lock may have made it.
             if there().await?.is_none() {
                 self.build(name, context, &reference, listener).await?;
