@@ -12,7 +12,7 @@ pub(crate) fn run(bytes: &[u8]) {
         keep_payload: true,
     });
     let passed_over = analyzer.read(&mut reader);
-    let _ = passed_over.to_string();
+    let _ = (passed_over.to_string(), passed_over.instead_of_flows());
     let _ = reader.stop().map(ToString::to_string);
     assert!(reader.next_frame().is_none());
     for flow in analyzer.into_flows() {

@@ -4,11 +4,13 @@
 //! user would, and prints what each run took. Processor time is what counts on a machine that
 //! others load too; elapsed time stands beside it. tcpdump, tcptrace and tshark run on the same
 //! packets, where the machine has them, and their processor time is shown as a multiple of that of
-//! `rig flows --json`. Exits with a failure when a run needs more than its bounds.
+//! `rig flows --json`. Then the same of two captures of half as many packets each, taken at both ends of a path with
+//! delays, losses and a clock that is off. Exits with a failure when a run needs more than its bounds.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -29,21 +31,41 @@ const PAYLOAD_BYTES: u32 = 57;
 /// A run is repeated this often, and the fastest counts; those of the slow tools run once.
 const RUNS: usize = 5;
 
-/// What a run may take: processor time and memory.
+/// How far the second place's clock is ahead.
+const AHEAD_NS: u64 = 3_000_000_000;
+
+/// How long packets are under way between the places, and one of how many never arrives.
+const DELAYS_NS: Range<u64> = 200_000..2_000_000;
+const LOST_OF: u64 = 1000;
+
+/// What a run may take: processor time, in seconds or as a multiple of that of `rig flows --json`, and memory.
 #[derive(Clone, Copy)]
 struct Bounds {
-    seconds: f64,
+    time: Time,
     rss_bytes: u64,
 }
 
+#[derive(Clone, Copy)]
+enum Time {
+    Seconds(f64),
+    Times(f64),
+}
+
 const JSON: Bounds = Bounds {
-    seconds: 0.6,
+    time: Time::Seconds(0.6),
     rss_bytes: 150_000_000,
 };
 const COLUMNS: Bounds = Bounds {
-    seconds: 1.0,
+    time: Time::Seconds(1.0),
     rss_bytes: 200_000_000,
 };
+const TWO_PLACES: Bounds = Bounds {
+    time: Time::Times(2.5),
+    rss_bytes: 300_000_000,
+};
+
+/// What making a capture gives.
+type Made<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let capture = Path::new(env!("CARGO_TARGET_TMPDIR")).join("flows-200k.pcapng");
@@ -56,6 +78,12 @@ fn main() -> ExitCode {
         say(&format!("make {}: {error}", classic.display()));
         return ExitCode::FAILURE;
     }
+    let places =
+        ["near", "far"].map(|place| capture.with_file_name(format!("flows-{place}.pcapng")));
+    if let Err(error) = make_places_if_missing(&places) {
+        say(&format!("make the captures of two places: {error}"));
+        return ExitCode::FAILURE;
+    }
     let size = std::fs::metadata(&capture).map_or(0, |data| data.len());
     let packets = CONNECTIONS * 9;
     say(&format!(
@@ -64,7 +92,7 @@ fn main() -> ExitCode {
     say("command                   elapsed s  user s  system s  peak RSS MB   ratio");
     let mut within = true;
     let mut unit = None;
-    for mut run in runs(&capture, &classic) {
+    for mut run in runs(&capture, &classic, &places) {
         let name = run.name;
         match fastest(&mut run.command, run.times) {
             Ok(cost) => {
@@ -79,7 +107,11 @@ fn main() -> ExitCode {
                     processor / unit,
                 ));
                 within &= run.bounds.is_none_or(|bounds| {
-                    processor <= bounds.seconds && cost.peak_rss_bytes <= bounds.rss_bytes
+                    let in_time = match bounds.time {
+                        Time::Seconds(seconds) => processor <= seconds,
+                        Time::Times(times) => processor <= times * unit,
+                    };
+                    in_time && cost.peak_rss_bytes <= bounds.rss_bytes
                 });
             }
             Err(error) if run.bounds.is_some() => {
@@ -107,7 +139,7 @@ struct Run {
 }
 
 /// The commands, `rig flows --json` first: the others are compared with it.
-fn runs(capture: &Path, classic: &Path) -> Vec<Run> {
+fn runs(capture: &Path, classic: &Path, places: &[PathBuf; 2]) -> Vec<Run> {
     let rig = |name, arguments: &[&str], bounds| Run {
         name,
         command: command(env!("CARGO_BIN_EXE_rig"), arguments, capture),
@@ -123,6 +155,19 @@ fn runs(capture: &Path, classic: &Path) -> Vec<Run> {
             bounds: None,
         }
     };
+    let [near, far] = places;
+    let both = |name, arguments: &[&str]| {
+        let mut command = command(env!("CARGO_BIN_EXE_rig"), arguments, near);
+        command.arg(far);
+        Run {
+            name,
+            command,
+            times: RUNS,
+            bounds: Some(TWO_PLACES),
+        }
+    };
+    let merged = near.with_file_name("flows-merged.pcapng");
+    let merged = merged.to_string_lossy();
     let filter = "tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0";
     let tcpdump = command("tcpdump", &["-w", "/dev/null", "-r"], capture);
     // It reads pcap only.
@@ -136,6 +181,8 @@ fn runs(capture: &Path, classic: &Path) -> Vec<Run> {
             &["flows", "--json", "--tcp-timeout", "5m"],
             None,
         ),
+        both("two places --json", &["flows", "--json"]),
+        both("two places, merge", &["merge", "-o", &merged]),
         other("tcpdump flags filter", tcpdump, &[filter], RUNS),
         other("tcptrace", tcptrace, &[], 1),
         other("tshark conv,tcp", tshark, &[], 1),
@@ -215,20 +262,12 @@ fn duration(time: libc::timeval) -> Duration {
 }
 
 /// Writes the capture beside its place and moves it there, so that half a file is never used.
-fn make_if_missing(capture: &Path) -> Result<(), Box<dyn std::error::Error>> {
+fn make_if_missing(capture: &Path) -> Made<()> {
     if capture.exists() {
         return Ok(());
     }
-    let mut unfinished = PathBuf::from(capture);
-    unfinished.set_extension("tmp");
-    let file = BufWriter::new(File::create(&unfinished)?);
-    let mut writer = Writer::new(file, &Section::default())?;
-    let interface = writer.add_interface(&Interface {
-        name: "bench".to_owned(),
-        description: String::new(),
-        link: LinkType::Ethernet,
-        snaplen_bytes: 0,
-    })?;
+    let unfinished = capture.with_extension("tmp");
+    let (mut writer, interface) = begin(&unfinished)?;
     let mut at = 1_700_000_000_000_000_000;
     for batch in 0..CONNECTIONS / CONCURRENT {
         for step in 0..STEPS.len() {
@@ -244,11 +283,69 @@ fn make_if_missing(capture: &Path) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+fn begin(path: &Path) -> Made<(Writer<BufWriter<File>>, InterfaceId)> {
+    let file = BufWriter::new(File::create(path)?);
+    let mut writer = Writer::new(file, &Section::default())?;
+    let interface = writer.add_interface(&Interface {
+        name: "bench".to_owned(),
+        description: String::new(),
+        link: LinkType::Ethernet,
+        snaplen_bytes: 0,
+    })?;
+    Ok((writer, interface))
+}
+
+/// Writes what two places see of half of the connections.
+fn make_places_if_missing(paths: &[PathBuf; 2]) -> Made<()> {
+    if paths.iter().all(|path| path.exists()) {
+        return Ok(());
+    }
+    let mut seen = [Vec::new(), Vec::new()];
+    let mut sent = 1_700_000_000_000_000_000;
+    let mut chance = SplitMix(7);
+    for batch in 0..CONNECTIONS / 2 / CONCURRENT {
+        for (step, (forth, ..)) in STEPS.iter().enumerate() {
+            for within in 0..CONCURRENT {
+                sent += 10_000;
+                let delay = DELAYS_NS.start + chance.next() % (DELAYS_NS.end - DELAYS_NS.start);
+                let arrives = !chance.next().is_multiple_of(LOST_OF);
+                let number = batch * CONCURRENT + within;
+                let (near, far) = if *forth { (0, 1) } else { (1, 0) };
+                seen[near].push((sent, number, step));
+                if arrives {
+                    seen[far].push((sent + delay, number, step));
+                }
+            }
+        }
+    }
+    for ((path, mut seen), ahead) in paths.iter().zip(seen).zip([0, AHEAD_NS]) {
+        seen.sort_unstable();
+        let unfinished = path.with_extension("tmp");
+        let (mut writer, interface) = begin(&unfinished)?;
+        for (at, number, step) in seen {
+            write_segment(&mut writer, interface, Timestamp(at + ahead), number, step)?;
+        }
+        writer.finish()?.flush()?;
+        std::fs::rename(unfinished, path)?;
+    }
+    Ok(())
+}
+
+/// Numbers that look like chance and are the same each time (Steele, Lea and Flood 2014).
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
 /// Writes the packets of the capture as pcap.
-fn make_classic_if_missing(
-    capture: &Path,
-    classic: &Path,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn make_classic_if_missing(capture: &Path, classic: &Path) -> Made<()> {
     const MAGIC: u32 = 0xa1b2_c3d4;
     const ETHERNET: u32 = 1;
     if classic.exists() {

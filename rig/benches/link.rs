@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rig::reconcile::{Capture, Fate, reconcile};
+use rig::reconcile::{Fate, Passage, Reconciliation, Source};
 
 /// Datagrams of the fast cells, and how many a second are sent.
 const FAST: u32 = 500_000;
@@ -166,23 +166,23 @@ fn measure() {
 
 /// Compares what both hosts captured.
 fn seen(folder: &Path) -> Seen {
-    let captures = ["left", "right"].map(|host| {
+    let sources = ["left", "right"].map(|host| {
         let path = folder.join(format!("hosts/{host}.pcapng"));
-        let file = std::io::BufReader::new(File::open(path).expect("a capture"));
-        Capture::read(host, file).expect("a capture")
+        Source::new(host, File::open(path).expect("a capture"))
     });
-    let joined = reconcile(captures.into()).expect("captures of one path");
-    let both = joined.passages.iter().zip(joined.merged.records());
-    let datagrams = both.filter(|(_, packet)| packet.data.len() == 42 + PAYLOAD.len());
+    let mut joining = Reconciliation::of(sources.into()).expect("captures of one path");
     let (mut delays, mut lost) = (Vec::new(), 0);
     let (mut began, mut ended) = (u64::MAX, 0);
-    for (passage, packet) in datagrams {
-        match passage.fate {
+    while let Some(Passage { fate, record, .. }) = joining.next_packet() {
+        if record.data.len() != 42 + PAYLOAD.len() {
+            continue;
+        }
+        match fate {
             Fate::Arrived(delay) => {
                 delays.push(delay);
-                began = began.min(packet.at.0);
+                began = began.min(record.at.0);
                 let after = u64::try_from(delay.as_nanos()).expect("a delay");
-                ended = ended.max(packet.at.0 + after);
+                ended = ended.max(record.at.0 + after);
             }
             _ => lost += 1,
         }

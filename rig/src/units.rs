@@ -35,10 +35,32 @@ impl Timestamp {
     /// Seconds since the epoch with nanosecond digits, as Zeek's `ts`.
     #[must_use]
     pub fn as_secs_f64(self) -> f64 {
+        // One division of a count that a double holds gives the double that is nearest to the decimal fraction.
+        if self.0.is_multiple_of(1000) {
+            return as_f64(self.0 / 1000) / 1e6;
+        }
         // Through `Duration`, which adds the fraction last: a division of the whole count would
         // spoil the seventh digit.
         Duration::from_nanos(self.0).as_secs_f64()
     }
+}
+
+/// A duration in seconds as the double that is nearest to its decimal fraction, so that it is shown with at most nine
+/// digits behind the point.
+#[must_use]
+pub fn decimal_seconds(duration: Duration) -> f64 {
+    match u64::try_from(duration.as_nanos()) {
+        Ok(nanos) if nanos < 1 << f64::MANTISSA_DIGITS => as_f64(nanos) / 1e9,
+        _ => duration.as_secs_f64(),
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts that a double holds, or of which it keeps what matters"
+)]
+fn as_f64(count: u64) -> f64 {
+    count as f64
 }
 
 /// Why a quantity could not be read.

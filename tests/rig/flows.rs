@@ -150,12 +150,13 @@ fn a_cut_capture_is_read_as_far_as_it_goes() {
 fn what_is_no_capture_is_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     let mut all = String::new();
-    let cases: [(&str, Option<&[u8]>); 6] = [
+    let cases: [(&str, Option<&[u8]>); 7] = [
         ("missing", None),
         ("empty", Some(b"")),
         ("text", Some(b"this is a text, not a capture")),
         ("gzip", Some(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0])),
         ("bzip2", Some(b"BZh91AY&SY")),
+        ("snoop", Some(b"snoop\0\0\0\0\0\0\x02")),
         ("head", Some(&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0])),
     ];
     for (name, content) in cases {

@@ -5,8 +5,9 @@
 //!
 //! - `segments`: one segment a line, `TIME DIRECTION FLAGS` and quoted payload where it has some.
 //!   `again` repeats the sender's latest segment with these flags; `crossing` is sent before the peer's
-//!   latest segment arrives, and so does not acknowledge it. Sequence numbers follow from that.
-//! - `result`: how the connection ended, and each pattern that it matches: the name alone, `handshake`
+//!   latest segment arrives, and so does not acknowledge it; `refusing` acknowledges the peer's SYN and none of its
+//!   payload. Sequence numbers follow from that. `option=` gives the bytes of an option in hexadecimal digits.
+//! - `result`: how the connection ended, and each pattern that it matches: the name alone, a handshake
 //!   before anything, and every other name after `handshake ...`. `UPDATE_CASES=1` writes what came.
 
 use std::collections::BTreeSet;
@@ -63,7 +64,7 @@ fn result(flow: &Flow, matched: &mut BTreeSet<String>) -> String {
     let mut out = format!("{} {}\n", flow.conn_state, flow.history);
     for name in Library::builtin().names() {
         let forms = match name {
-            "handshake" => vec!["handshake - ANY*".to_owned()],
+            "handshake" | "mptcp-handshake" => vec![format!("{name} - ANY*")],
             name => vec![name.to_owned(), format!("handshake ... {name}")],
         };
         for form in forms {
@@ -110,6 +111,10 @@ fn flow(text: &str) -> Flow {
             let found = earlier.find(|sent| sent.0 == flags).unwrap();
             (found.1, found.2, found.3.clone())
         } else {
+            if line.ends_with(" refusing") {
+                let peer = &mut sides[1 - own];
+                peer.next = peer.segments[0].1 + 1;
+            }
             let peer = &sides[1 - own];
             let seen = if line.ends_with(" crossing") {
                 peer.before
@@ -126,11 +131,16 @@ fn flow(text: &str) -> Flow {
             side.segments.push((flags, seq, ack, payload.to_owned()));
             (seq, ack, payload.to_owned())
         };
+        let option = line
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("option="));
+        let option = option.map_or_else(Vec::new, crate::support::scripts::bytes);
         let bytes = Segment {
             seq,
             ack,
             flags,
             payload: payload.as_bytes(),
+            other_options: &option,
             ..Segment::new(ends[own], ends[1 - own])
         }
         .bytes();

@@ -1,17 +1,17 @@
-//! End-to-end tests of `rig`: one module a subject, data files beside it.
+//! End-to-end tests of `rig` that need no engine: one module a subject, data files beside it.
 
 #![expect(
     clippy::unwrap_used,
     reason = "what a test cannot get at ends it, in its helpers as well"
 )]
 
+#[path = "../support/mod.rs"]
 mod support;
 
-mod agent;
 mod bad_input;
 mod captures;
 mod check;
-mod cleanup;
+mod checksums;
 mod conversations;
 mod documentation;
 mod expect;
@@ -23,8 +23,5 @@ mod library;
 mod merge;
 mod patterns;
 mod reading;
-mod runs;
 mod seeds;
-mod trouble;
-mod windows;
-mod wireshark;
+mod truth;

@@ -1,10 +1,14 @@
 //! `rig merge` and `rig flows` on two captures of one conversation.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::Path;
 
-use rig::pcapng::{Reader, Record, Section, Writer};
+use proptest::prelude::*;
+use rig::pcapng::{Interface, InterfaceId, Reader, Record, Section, Writer};
 use rig::units::Timestamp;
+use rig::wire::LinkType;
+use rig::wire::synth::Segment;
 use serde_json::Value;
 
 use crate::captures;
@@ -147,5 +151,142 @@ fn what_cannot_be_put_together_is_one_clear_line() {
             "{said}"
         );
         assert_eq!(output.stdout, b"");
+    }
+}
+
+/// Times are counted from here.
+const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
+
+/// What connections say to each other: at the place of the initiator and at that of the responder, packets by time.
+fn talk(connections: &[Vec<(bool, u16, bool)>]) -> [Vec<(u64, Vec<u8>)>; 2] {
+    let mut places = [Vec::new(), Vec::new()];
+    let mut at = EPOCH_NS;
+    let mut say = |forth: bool, bytes: Vec<u8>, lost: bool| {
+        at += 2 * DELAY_NS;
+        let (near, far) = if forth { (0, 1) } else { (1, 0) };
+        places[near].push((at, bytes.clone()));
+        if !lost {
+            places[far].push((at + DELAY_NS, bytes));
+        }
+    };
+    for (port, said) in (40_000..).zip(connections) {
+        let ends = [([10, 0, 0, 1], port), ([10, 0, 0, 2], 80)].map(SocketAddr::from);
+        let mut next = [u32::from(port), 7];
+        let mut segment = |forth: bool, flags: u8, len: u16| {
+            let (me, peer) = if forth { (0, 1) } else { (1, 0) };
+            let payload = vec![b'x'; usize::from(len)];
+            let segment = Segment {
+                seq: next[me],
+                ack: next[peer],
+                flags,
+                payload: &payload,
+                ..Segment::new(ends[me], ends[peer])
+            };
+            let taken = u32::from(flags & 1) + u32::from(flags >> 1 & 1);
+            next[me] = next[me].wrapping_add(u32::from(len) + taken);
+            segment.bytes()
+        };
+        say(true, segment(true, 0x02, 0), false);
+        say(false, segment(false, 0x12, 0), false);
+        say(true, segment(true, 0x10, 0), false);
+        for (forth, len, lost) in said {
+            say(*forth, segment(*forth, 0x18, *len), *lost);
+        }
+        for (forth, flags) in [(true, 0x11), (false, 0x11), (true, 0x10)] {
+            say(forth, segment(forth, flags, 0), false);
+        }
+    }
+    places
+}
+
+/// Writes what a place saw; cooked headers in place of Ethernet's where asked for.
+fn write_place(path: &Path, ahead_ns: u64, is_cooked: bool, packets: &[(u64, Vec<u8>)]) {
+    let mut writer = Writer::new(File::create(path).unwrap(), &Section::default()).unwrap();
+    let link = if is_cooked {
+        LinkType::LinuxSll
+    } else {
+        LinkType::Ethernet
+    };
+    let interface = Interface {
+        name: "eth0".to_owned(),
+        description: String::new(),
+        link,
+        snaplen_bytes: 0,
+    };
+    writer.add_interface(&interface).unwrap();
+    for (at, bytes) in packets {
+        let header = [0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 0, 0, 0, 8, 0];
+        let cooked = [&header[..], &bytes[14..]].concat();
+        let bytes = if is_cooked { &cooked } else { bytes };
+        let record = Record::new(InterfaceId(0), Timestamp(at + ahead_ns), bytes);
+        writer.write(&record).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// What is merged tells the same as its parts, and the losses are those that were made.
+    #[test]
+    fn flows_of_a_merged_capture_are_those_of_its_parts(
+        said in prop::collection::vec(
+            prop::collection::vec((any::<bool>(), 1..1400_u16, prop::bool::weighted(0.2)), 1..12),
+            1..5,
+        ),
+        ahead_ms in 0..100_000_u64,
+        is_cooked: [bool; 2],
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        // The last connection loses nothing, so that both places record for long enough.
+        let calm = vec![(true, 5, false); 8];
+        let mut connections = said;
+        connections.push(calm);
+        let mut places = talk(&connections);
+        for (place, packets) in places.iter_mut().enumerate() {
+            packets.sort_by_key(|(at, _)| *at);
+            let ahead_ns = if place == 1 { ahead_ms * 1_000_000 } else { 0 };
+            write_place(&file(&format!("{place}.pcapng")), ahead_ns, is_cooked[place], packets);
+        }
+        let flows = |captures: &[&str]| {
+            let mut command = rig();
+            let output = command.current_dir(folder.path()).args(["flows", "--json"]).args(captures).output();
+            let output = output.unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let lines = String::from_utf8(output.stdout).unwrap();
+            let flows = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            flows.collect::<Vec<_>>()
+        };
+        let parts = flows(&["0.pcapng", "1.pcapng"]);
+        let mut command = rig();
+        command.current_dir(folder.path()).args(["merge", "0.pcapng", "1.pcapng", "-o", "merged.pcapng"]);
+        command.assert().success();
+        let merged = flows(&["merged.pcapng"]);
+        prop_assert_eq!(parts.len(), connections.len());
+        for ((of_parts, of_merged), said) in parts.iter().zip(&merged).zip(&connections) {
+            let lost = |by: bool| said.iter().filter(|(forth, _, lost)| *lost && *forth == by).count();
+            for (field, by) in [("orig_lost", true), ("resp_lost", false)] {
+                prop_assert_eq!(&of_parts[field], &Value::from(lost(by)), "{}", of_parts);
+                let told = of_merged[field].as_u64().unwrap_or_default();
+                prop_assert_eq!(told, lost(by) as u64, "{}", of_merged);
+            }
+            // The time that packets take is in the merged capture only where it is asked for.
+            let only_parts = ["orig_lost", "resp_lost", "orig_delay", "resp_delay"];
+            let others = |flow: &Value| {
+                let mut fields = flow.as_object().unwrap().clone();
+                fields.retain(|name, _| !only_parts.contains(&name.as_str()));
+                let remarks = fields.get_mut("remarks").and_then(Value::as_array_mut);
+                let is_empty = remarks.is_some_and(|remarks| {
+                    remarks.retain(|remark| !remark.as_str().unwrap().contains("after "));
+                    remarks.is_empty()
+                });
+                if is_empty {
+                    fields.remove("remarks");
+                }
+                fields
+            };
+            prop_assert_eq!(others(of_parts), others(of_merged));
+        }
     }
 }

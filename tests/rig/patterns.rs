@@ -5,7 +5,8 @@
 //!
 //! - `flow`: one event a line, `TIME DIRECTION NAME` and what else is known of it: a number is the
 //!   length, quoted text the payload (which gives the length), `mss=` and `win=` bytes, `flags=` as
-//!   `RST+ACK` (else those usual for the name), `again` a retransmission, `lost`, `coalesced`. With
+//!   `RST+ACK` (else those usual for the name), `ack=` the acknowledgement number, `again` a
+//!   retransmission, `lost`, `coalesced`, `fast-open`. With
 //!   `&` in place of the time the event is in the same frame as the one before.
 //! - `definitions`, where the pattern names some: a pattern file's text.
 //! - `pattern`: the pattern.
@@ -21,7 +22,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use rig::analysis::{Event, EventKind, Sender, TcpFlags};
+use rig::analysis::{Event, EventKind, Sender, Signals, TcpFlags};
 use rig::pattern::{Library, Pattern, PatternError, PatternFile};
 use rig::units::{Timestamp, parse_duration};
 
@@ -226,15 +227,21 @@ fn event(text: &str, at: Timestamp, frame: u64) -> Event {
         retransmission: false,
         lost: false,
         coalesced: false,
+        older: false,
+        fast_open: false,
+        foreign: false,
+        multipath: Signals::default(),
         payload: payload.as_bytes().to_vec(),
     };
     for word in words {
         match word.split_once('=') {
             Some(("mss", bytes)) => event.mss_bytes = Some(bytes.parse().unwrap()),
             Some(("win", bytes)) => event.win_bytes = bytes.parse().unwrap(),
+            Some(("ack", number)) => event.ack = number.parse().unwrap(),
             Some(("flags", names)) => event.flags = self::flags(names),
             None if word == "again" => event.retransmission = true,
             None if word == "lost" => event.lost = true,
+            None if word == "fast-open" => event.fast_open = true,
             None if word == "coalesced" => event.coalesced = true,
             _ => event.len_bytes = word.parse().unwrap(),
         }

@@ -29,6 +29,12 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     compress_to_vec(bytes, CompressionLevel::Fastest)
 }
 
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 fn capture(frames: &[(Option<Direction>, Vec<u8>)]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), &Section::default()).unwrap();
     let interface = Interface {
@@ -121,7 +127,7 @@ fn compressed_captures_are_read_from_files_and_pipes() {
     let whole = std::fs::read(loopback()).unwrap();
     let plain = flows(&["--json"], &whole);
     assert!(!plain.stdout.is_empty());
-    for packed in [gzip(&whole), zstd(&whole)] {
+    for packed in [gzip(&whole), lz4(&whole), zstd(&whole)] {
         assert_eq!(flows(&["--json"], &packed), plain);
         let folder = tempfile::tempdir().unwrap();
         // The name does not matter, the first bytes do.
@@ -162,9 +168,9 @@ fn what_is_said_of_flows_beside_their_fate() {
     let [first, second] = fragments(&datagram);
     let frames = [
         (None, vxlan(&syn)),
+        (Some(Direction::Outbound), spoiled.clone()),
         (None, vxlan(&rst)),
-        (None, spoiled.clone()),
-        (Some(Direction::Outbound), spoiled),
+        (None, spoiled),
         (None, datagram.clone()),
         (None, icmp(3, 3, &datagram)),
         (None, icmp(3, 3, &datagram)),
@@ -180,4 +186,107 @@ fn what_is_said_of_flows_beside_their_fate() {
         "remarks_as_json",
         shown(&flows(&["--json"], &capture), None)
     );
+}
+
+/// A frame of an `EtherType`.
+fn ethernet(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    [&[2; 12], &ether_type.to_be_bytes()[..], payload].concat()
+}
+
+#[test]
+fn tags_and_shims_do_not_hide_a_connection() {
+    let frames = refused();
+    let ip = |frame: &[u8]| frame[14..].to_vec();
+    // One direction carries a tag, the other not.
+    let tagged = [&[0, 1, 0, 2, 8, 0][..], &ip(&frames[0])].concat();
+    let capture = capture(&[(None, ethernet(0x8926, &tagged)), (None, frames[1].clone())]);
+    let shown = shown(&flows(&["--json"], &capture), None);
+    assert!(shown.contains("\"conn_state\":\"REJ\""), "{shown}");
+    assert!(shown.ends_with("--- stderr\n--- exit code 0"), "{shown}");
+}
+
+#[test]
+fn what_is_not_read_is_told() {
+    let [syn, rst] = refused();
+    let encrypted = ethernet(0x88e5, &[0; 60]);
+    let five_tags = ethernet(
+        0x8100,
+        &[&[0, 5, 0x81, 0].repeat(4)[..], &[0, 5, 8, 0], &syn[14..]].concat(),
+    );
+    let mut esp = Vec::new();
+    etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64)
+        .write(
+            &mut esp,
+            etherparse::ip_number::ENCAPSULATING_SECURITY_PAYLOAD,
+            &[0; 40],
+        )
+        .unwrap();
+    let unread = [encrypted.clone(), encrypted, five_tags, esp].map(|frame| (None, frame));
+    let alone = shown(&flows(&[], &capture(&unread)), None);
+    let with_a_flow = [&unread[..], &[(None, syn), (None, rst)]].concat();
+    let with_a_flow = shown(&flows(&["--json"], &capture(&with_a_flow)), None);
+    let told = "2 of EtherTypes that are not read (0x88e5), 1 of tunnels that are not read (ESP), 1 with more tags \
+                or encapsulations than are read";
+    for (output, begin) in [
+        (alone, "no connection is in this capture; its packets"),
+        (with_a_flow, "packets that are in no flow"),
+    ] {
+        let expected = format!("rig flows: stdin: {begin}: {told}\n--- exit code 0");
+        assert!(output.ends_with(&expected), "{output}");
+    }
+}
+
+#[test]
+fn packets_cut_before_their_ports_are_told() {
+    let [syn, rst] = refused();
+    let mut writer = Writer::new(Vec::new(), &Section::default()).unwrap();
+    let interface = Interface {
+        name: String::new(),
+        description: String::new(),
+        link: LinkType::Ethernet,
+        snaplen_bytes: 30,
+    };
+    let id = writer.add_interface(&interface).unwrap();
+    for (len, frame) in [(30, &syn), (36, &rst), (10, &rst)] {
+        let record = Record {
+            orig_len_bytes: u32::try_from(frame.len()).unwrap(),
+            ..Record::new(id, Timestamp(0), &frame[..len])
+        };
+        writer.write(&record).unwrap();
+    }
+    let output = flows(&["--json"], &writer.finish().unwrap());
+    let told = shown(&output, None);
+    let expected = "its packets: 3 cut off by the capture before their ports\n--- exit code 0";
+    assert!(told.ends_with(expected), "{told}");
+}
+
+#[test]
+fn blocks_of_an_odd_length_are_told_and_read() {
+    let frames = refused().map(|frame| (None, frame));
+    let mut file = capture(&frames);
+    let [_, (_, rst)] = &frames;
+    // Another RST, of 54 bytes, in a block without padding.
+    let len = u32::try_from(rst.len()).unwrap();
+    let total = 32 + len;
+    let head = [6, total, 0, 0, 0, len, len].map(u32::to_le_bytes).concat();
+    file.extend([&head[..], rst, &total.to_le_bytes()].concat());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.pcapng");
+    std::fs::write(&path, &file).unwrap();
+    let path = path.to_str().unwrap();
+    let out = folder.path().join("out.pcapng");
+    for arguments in [
+        &["flows", path][..],
+        &["check", path],
+        &["learn", path],
+        &["merge", path, "-o", out.to_str().unwrap()],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rig"));
+        let output = command.args(arguments).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let told = "1 block has a length that is no multiple of four";
+        assert!(stderr.contains(told), "{arguments:?}: {stderr}");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {stderr}");
+    }
 }

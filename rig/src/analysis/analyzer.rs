@@ -11,6 +11,8 @@ use super::events::Keep;
 use super::expiry::{Class, Due, Expiry, Timeouts, deadline};
 use super::flow::{Ended, Flow, Proto, Sender, TcpFlags};
 use super::key::Key;
+use super::multipath::Connections;
+use super::older::{Older, Place};
 use super::tcp::{Segment, TcpState};
 use super::udp::{Datagram, UdpState};
 use crate::reconcile::Fate;
@@ -67,10 +69,14 @@ pub struct Analyzer {
     /// collide.
     latest: HashTable<usize>,
     hasher: DefaultHashBuilder,
+    /// The connections of Multipath TCP.
+    connections: Connections,
     /// The flow of the packet before, which is often that of the next one too.
     recent: Option<(Key, usize)>,
     /// The packet that was pushed last, if it belongs to a flow: its frame, flow and sender.
     pushed: Option<(u64, usize, Sender)>,
+    /// What became of the packet that is pushed.
+    fate: Fate,
     /// Where loopback addresses are looked for, see [`Analyzer::at_place`].
     place: u32,
 }
@@ -96,8 +102,10 @@ impl Analyzer {
             begun: 0,
             latest: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
+            connections: Connections::default(),
             recent: None,
             pushed: None,
+            fate: Fate::Unwatched,
             place: 0,
         }
     }
@@ -146,8 +154,16 @@ impl Analyzer {
         }
     }
 
-    /// Takes in what became of the packet that was pushed last, by the frame's number.
-    pub fn note_fate(&mut self, frame: u64, fate: Fate) {
+    /// Takes in a packet of which it is known what became: a RST or FIN that was lost does not close its
+    /// receiver, and a RST that its sender's host never sent is nobody's.
+    pub fn push_with_fate(&mut self, frame: u64, at: Timestamp, packet: &Packet<'_>, fate: Fate) {
+        self.fate = fate;
+        self.push(frame, at, packet);
+        self.fate = Fate::Unwatched;
+        self.note_fate(frame, fate);
+    }
+
+    fn note_fate(&mut self, frame: u64, fate: Fate) {
         let Some((_, index, sender)) = self.pushed.filter(|(pushed, ..)| *pushed == frame) else {
             return;
         };
@@ -227,10 +243,13 @@ impl Analyzer {
             let number = |flow: &Option<Conversation>| flow.as_ref().map(|flow| flow.number);
             self.flows.sort_unstable_by_key(number);
         }
+        let mut connections = self.connections;
+        for flow in self.flows.iter().flatten() {
+            flow.is_over(&mut connections);
+        }
         let flows = self.flows.into_iter().flatten();
-        self.ended
-            .into_iter()
-            .chain(flows.map(Conversation::into_flow))
+        let flows = flows.map(move |flow| flow.into_flow(&connections));
+        self.ended.into_iter().chain(flows)
     }
 
     #[inline]
@@ -249,8 +268,9 @@ impl Analyzer {
         let (key, source_first) = self.key(Proto::Tcp, source, destination);
         let wrong = packet.checksum != Checksum::Credible;
         let found = self.find(key, at);
-        let found = found.filter(|index| wrong || !self.is_replaced(*index, source_first, tcp));
-        let index = found.unwrap_or_else(|| {
+        let replaced = found.filter(|index| !wrong && self.is_replaced(*index, source_first, tcp));
+        let replaced = replaced.filter(|index| !self.mend(*index, source_first, at, tcp));
+        let index = found.filter(|_| replaced.is_none()).unwrap_or_else(|| {
             let flipped = answers(TcpFlags(tcp.flags), source, destination);
             let opening = Opening {
                 flipped,
@@ -258,30 +278,106 @@ impl Analyzer {
                 frame,
                 at,
             };
-            self.open(key, opening, packet.tunnels, Kind::Tcp(TcpState::default()))
+            let older = replaced.and_then(|index| self.replace(index, source_first != flipped));
+            let state = TcpState {
+                older: older.map(Box::new),
+                ..TcpState::default()
+            };
+            self.open(key, opening, packet.tunnels, Kind::Tcp(state))
         });
         let steps_of = self.steps_of;
         let keep = self.keep;
-        let Some((flow, sender)) = self.account(index, source_first, frame, at, packet) else {
+        let fate = self.fate;
+        let Some(flow) = self.flows[index].as_mut() else {
             return;
         };
+        let sender = account(flow, source_first, at, packet);
+        self.pushed = Some((frame, index, sender));
         let keep = Keep {
             steps: steps_of == Some(flow.number),
             ..keep
         };
+        let mut segment = Segment {
+            frame,
+            at,
+            sender,
+            ip_len_bytes: packet.ip_len_bytes,
+            fate,
+            hop_limit: packet.hop_limit,
+            ip_id: packet.ip_id,
+            flags: TcpFlags(tcp.flags),
+            tcp,
+            signal: None,
+        };
+        if wrong {
+            if let (Kind::Tcp(state), true) = (&mut flow.kind, keep.steps) {
+                state.show_unreadable(&segment);
+            }
+            return;
+        }
+        let signal;
+        if flow.may_be_multipath(&segment) {
+            signal = flow.take_multipath(&segment, &mut self.connections);
+            segment.signal = signal.as_ref();
+        }
         if let Kind::Tcp(state) = &mut flow.kind {
-            let segment = Segment {
-                frame,
-                at,
-                sender,
-                ip_len_bytes: packet.ip_len_bytes,
-                flags: TcpFlags(tcp.flags),
-                tcp,
-            };
-            state.take(&segment, keep);
+            let is_own = state.take(&segment, keep);
+            if !is_own && segment.flags.has(TcpFlags::RST) {
+                self.reset_older(index, source_first, &segment);
+            }
         }
         if self.times_out {
+            self.let_older_go(index);
             self.watch_if_closed(index);
+        }
+    }
+
+    /// Lets a new connection take the place of a flow; gives what it must know of that, which may be told more
+    /// until the new one is answered.
+    fn replace(&mut self, index: usize, orig_first: bool) -> Option<Older> {
+        self.end_older(index);
+        let flow = self.flows[index].as_mut()?;
+        flow.ended = Some(Ended::Reuse);
+        let number = flow.number;
+        Some(flow.older(Place { index, number }, orig_first))
+    }
+
+    /// Ends the connection before a flow by a RST that came late.
+    #[cold]
+    fn reset_older(&mut self, index: usize, source_first: bool, segment: &Segment<'_>) {
+        let place = self.flows[index]
+            .as_ref()
+            .and_then(Conversation::older_place);
+        if let Some(place) = place
+            && let Some(older) = &mut self.flows[place.index]
+            && older.number == place.number
+        {
+            older.take_late_reset(source_first, segment);
+        }
+    }
+
+    /// Gives the connection before a flow out once nothing of it can come any more.
+    #[inline]
+    fn let_older_go(&mut self, index: usize) {
+        let waits = |flow: &Conversation| flow.older_place().is_some() && flow.awaits_answer();
+        let flow = self.flows[index].as_ref();
+        if !flow.is_some_and(waits) {
+            self.end_older(index);
+        }
+    }
+
+    /// Gives the connection before a flow out, if it was kept.
+    fn end_older(&mut self, index: usize) {
+        let place = self.flows[index]
+            .as_mut()
+            .and_then(Conversation::take_older_place);
+        if let Some(Place { index, number }) = place
+            && self.times_out
+            && self.flows[index]
+                .as_ref()
+                .is_some_and(|flow| flow.number == number)
+        {
+            self.end(index, Ended::Reuse);
         }
     }
 
@@ -316,9 +412,14 @@ impl Analyzer {
         });
         let steps_of = self.steps_of;
         let keep = self.keep;
-        let Some((flow, sender)) = self.account(index, source_first, frame, at, packet) else {
+        let Some(flow) = self.flows[index].as_mut() else {
             return;
         };
+        let sender = account(flow, source_first, at, packet);
+        self.pushed = Some((frame, index, sender));
+        if packet.checksum != Checksum::Credible {
+            return;
+        }
         let keep = Keep {
             steps: steps_of == Some(flow.number),
             ..keep
@@ -337,26 +438,9 @@ impl Analyzer {
         }
     }
 
-    /// Counts a packet to its flow. None where nothing more is to be done with it, since its
-    /// receiver throws it away.
-    #[inline]
-    fn account(
-        &mut self,
-        index: usize,
-        source_first: bool,
-        frame: u64,
-        at: Timestamp,
-        packet: &Packet<'_>,
-    ) -> Option<(&mut Conversation, Sender)> {
-        let flow = self.flows[index].as_mut()?;
-        flow.last = flow.last.max(at);
-        let sender = flow.sender(source_first);
-        self.pushed = Some((frame, index, sender));
-        if packet.checksum != Checksum::Credible {
-            flow.take_unreadable(sender, packet.ip_len_bytes);
-            return None;
-        }
-        Some((flow, sender))
+    #[cfg(test)]
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// How many places for flows there are, free ones included.
@@ -393,28 +477,27 @@ impl Analyzer {
         timeout.is_some_and(|timeout| deadline(flow.last, timeout) < at)
     }
 
-    /// Whether a segment begins a new connection in the place of a flow, which is over then.
+    /// Whether a segment begins a new connection in the place of a flow.
     #[inline]
-    fn is_replaced(&mut self, index: usize, source_first: bool, tcp: &Tcp<'_>) -> bool {
-        let Some(flow) = &mut self.flows[index] else {
-            return true;
-        };
-        let replaced = flow.is_reuse(source_first, tcp);
-        if replaced {
-            flow.ended = Some(Ended::Reuse);
-            if self.times_out {
-                self.end(index, Ended::Reuse);
-            }
-        }
-        replaced
+    fn is_replaced(&self, index: usize, source_first: bool, tcp: &Tcp<'_>) -> bool {
+        let flow = self.flows[index].as_ref();
+        flow.is_none_or(|flow| flow.is_reuse(source_first, tcp))
+    }
+
+    /// Puts a SYN that was captured after the RST which refuses it in its place; says whether it is such a one.
+    fn mend(&mut self, index: usize, source_first: bool, at: Timestamp, tcp: &Tcp<'_>) -> bool {
+        let flow = self.flows[index].as_mut();
+        flow.is_some_and(|flow| flow.mends(source_first, at, tcp))
     }
 
     /// Gives a flow out and its place free.
     fn end(&mut self, index: usize, why: Ended) {
+        self.end_older(index);
         let Some(mut flow) = self.flows[index].take() else {
             return;
         };
-        flow.ended = Some(why);
+        // One that was replaced is kept for a while, and ended then.
+        flow.ended.get_or_insert(why);
         self.free.push(index);
         let hash = self.hasher.hash_one(flow.key);
         if let Ok(entry) = self.latest.find_entry(hash, |place| *place == index) {
@@ -423,7 +506,7 @@ impl Analyzer {
         if self.recent.is_some_and(|(_, recent)| recent == index) {
             self.recent = None;
         }
-        self.ended.push(flow.into_flow());
+        self.ended.push(flow.leave(&mut self.connections));
     }
 
     /// Begins a flow in a free place.
@@ -488,6 +571,23 @@ impl Analyzer {
             remarks.add_icmp_error(frame, about, error);
         }
     }
+}
+
+/// Counts a packet to its flow, and gives its sender. Nothing more is to be done with one that its receiver throws
+/// away.
+#[inline]
+fn account(
+    flow: &mut Conversation,
+    source_first: bool,
+    at: Timestamp,
+    packet: &Packet<'_>,
+) -> Sender {
+    flow.last = flow.last.max(at);
+    let sender = flow.sender(source_first);
+    if packet.checksum != Checksum::Credible {
+        flow.take_unreadable(sender, packet.ip_len_bytes);
+    }
+    sender
 }
 
 /// Whether the sender of a flow's first segment answers, so that its receiver is the initiator.

@@ -1,34 +1,15 @@
 //! From a capture file to flows.
 
-use std::fmt;
 use std::io::Read;
 
 use super::Analyzer;
+use super::passed_over::PassedOver;
 use crate::pcapng::{Direction, Frame, Reader, Record};
-use crate::reconcile::Fate;
-use crate::wire::{Captured, Checksum, Decoder, LinkType, Transport, Undecoded};
+use crate::reconcile::{Fate, LOST_COMMENT, UNSENT_COMMENT};
+use crate::wire::{Captured, Checksum, Checksums, Decoder, LinkType};
 
 /// How the comments begin that a run writes to packets that never arrived as they were sent.
 pub const LOSSES: [&str; 3] = ["lost on link ", "corrupted on link ", "never arrives: "];
-
-/// Packets of a capture that belong to no flow, by reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PassedOver {
-    /// Other protocols than IP.
-    pub not_ip: u64,
-    /// IP packets that are neither TCP nor UDP.
-    pub other_transport: u64,
-    /// Fragments of packets that cannot be put together.
-    pub fragments: u64,
-    /// Cut off, or with headers that contradict themselves, before the ports are known.
-    pub malformed: u64,
-    /// With a wrong checksum in the IP header, so that the addresses are not sure.
-    pub ip_checksum: u64,
-    /// Of a link type that is not read.
-    pub link_type: u64,
-    /// The first such link type.
-    pub unread_link_type: Option<LinkType>,
-}
 
 /// Hands the frames of a capture to an [`Analyzer`], fragments put together.
 #[derive(Debug, Default)]
@@ -40,20 +21,32 @@ pub struct Feed {
 impl Analyzer {
     /// Takes in every packet of a capture, up to its end or to where reading had to stop.
     pub fn read<R: Read>(&mut self, reader: &mut Reader<R>) -> PassedOver {
-        let mut feed = Feed::default();
+        Feed::default().read(self, reader)
+    }
+}
+
+impl Feed {
+    /// Says whether checksums are judged; they are unless they are said not to be.
+    #[must_use]
+    pub fn with_checksums(mut self, checksums: Checksums) -> Self {
+        self.decoder = self.decoder.with_checksums(checksums);
+        self
+    }
+
+    /// Takes in every packet of a capture, up to its end or to where reading had to stop. Says what
+    /// belongs to no flow.
+    pub fn read<R: Read>(mut self, analyzer: &mut Analyzer, reader: &mut Reader<R>) -> PassedOver {
         while let Some(Frame {
             number,
             link,
             record,
         }) = reader.next_frame()
         {
-            feed.push(self, number, link, &record);
+            self.push(analyzer, number, link, &record);
         }
-        feed.finish(self)
+        self.finish(analyzer)
     }
-}
 
-impl Feed {
     /// Takes in the next frame: its number, what it begins with, and its record.
     #[inline]
     pub fn push(
@@ -62,6 +55,19 @@ impl Feed {
         number: u64,
         link: LinkType,
         record: &Record<'_>,
+    ) {
+        self.push_with_fate(analyzer, number, link, record, Fate::Unwatched);
+    }
+
+    /// Takes in the next frame, of which it is known what became.
+    #[inline]
+    pub fn push_with_fate(
+        &mut self,
+        analyzer: &mut Analyzer,
+        number: u64,
+        link: LinkType,
+        record: &Record<'_>,
+        fate: Fate,
     ) {
         let captured = Captured {
             frame: number,
@@ -74,21 +80,22 @@ impl Feed {
         match self.decoder.decode(&captured) {
             Ok(packet) if packet.checksum == Checksum::WrongIp => self.passed_over.ip_checksum += 1,
             Ok(packet) => {
-                self.passed_over.count_transport(&packet.transport);
+                self.passed_over
+                    .count_transport(&packet.transport, || record.is_cut());
                 analyzer.at_place(record.interface.0);
-                analyzer.push(number, record.at, &packet);
+                let fate = told_fate(record).unwrap_or(fate);
+                if fate == Fate::Unwatched {
+                    analyzer.push(number, record.at, &packet);
+                } else {
+                    analyzer.push_with_fate(number, record.at, &packet, fate);
+                }
                 if !record.comments.is_empty() {
                     analyzer.comment(number, &record.comments);
-                    if record
-                        .comments
-                        .iter()
-                        .any(|one| LOSSES.iter().any(|l| one.starts_with(l)))
-                    {
-                        analyzer.note_fate(number, Fate::Lost);
-                    }
                 }
             }
-            Err(reason) => self.passed_over.count(reason),
+            Err(reason) => self
+                .passed_over
+                .count(reason, link, &record.data, record.is_cut()),
         }
         self.push_given_up(analyzer);
     }
@@ -107,67 +114,23 @@ impl Feed {
     #[inline]
     fn push_given_up(&mut self, analyzer: &mut Analyzer) {
         while let Some((frame, at, packet)) = self.decoder.given_up() {
-            self.passed_over.count_transport(&packet.transport);
+            self.passed_over
+                .count_transport(&packet.transport, || false);
             analyzer.push(frame, at, &packet);
         }
     }
 }
 
-impl PassedOver {
-    /// Whether packets are missing from the flows that a better capture would have shown there.
-    #[must_use]
-    pub fn is_worth_telling(&self) -> bool {
-        self.fragments + self.malformed + self.ip_checksum + self.link_type > 0
-    }
-
-    fn count(&mut self, reason: Undecoded) {
-        match reason {
-            Undecoded::NotIp => self.not_ip += 1,
-            Undecoded::Malformed => self.malformed += 1,
-            Undecoded::LinkType(link) => {
-                self.link_type += 1;
-                self.unread_link_type.get_or_insert(link);
-            }
+/// What the comments of a record say that became of it.
+#[inline]
+fn told_fate(record: &Record<'_>) -> Option<Fate> {
+    let tells = |comment: &String| {
+        if LOSSES.iter().any(|loss| comment.starts_with(loss)) || comment.starts_with(LOST_COMMENT)
+        {
+            Some(Fate::Lost)
+        } else {
+            comment.starts_with(UNSENT_COMMENT).then_some(Fate::Unsent)
         }
-    }
-
-    #[inline]
-    fn count_transport(&mut self, transport: &Transport<'_>) {
-        match transport {
-            // Fragments that wait for others are no loss yet.
-            Transport::Tcp(_) | Transport::Udp(_) | Transport::Fragment => {}
-            Transport::Other(_) | Transport::IcmpError(_) => self.other_transport += 1,
-            Transport::Malformed => self.malformed += 1,
-        }
-    }
-}
-
-impl fmt::Display for PassedOver {
-    /// What is worth telling, as a fragment: `2 cut off or malformed`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let link = self
-            .unread_link_type
-            .map_or(String::new(), |link| format!(" ({link})"));
-        let parts = [
-            (
-                self.link_type,
-                format!("of a link type that is not read{link}"),
-            ),
-            (self.malformed, "cut off or malformed".to_owned()),
-            (
-                self.ip_checksum,
-                "with a wrong checksum in the IP header".to_owned(),
-            ),
-            (
-                self.fragments,
-                "fragments of packets that are not complete".to_owned(),
-            ),
-        ];
-        let mut separator = "";
-        for (count, what) in parts.iter().filter(|(count, _)| *count > 0) {
-            write!(f, "{separator}{count} {what}")?;
-            separator = ", ";
-        }
-        Ok(())
-    }
+    };
+    record.comments.iter().find_map(tells)
 }

@@ -2,8 +2,10 @@
 
 use super::MAX_PAYLOAD_KEPT_BYTES;
 use super::flow::{Event, EventKind, Sender, TcpFlags};
+use super::multipath::Signals;
 use super::side::low32;
 use super::tcp::{Judgement, Segment, TcpState};
+use crate::reconcile::Fate;
 use crate::units::Timestamp;
 use crate::wire::Udp;
 
@@ -34,16 +36,21 @@ pub(super) fn append(
     let plain = plain(flow, segment, judgement);
     let before = events.len();
     if flags.has(TcpFlags::SYN) {
+        let options = segment.tcp.options();
         events.push(Event {
             kind: if flags.has(TcpFlags::ACK) {
                 EventKind::SynAck
             } else {
                 EventKind::Syn
             },
-            mss_bytes: segment.tcp.options().mss_bytes,
+            mss_bytes: options.mss_bytes,
+            fast_open: options.fast_open.is_some(),
             retransmission: judgement.syn_again,
             ..plain.clone()
         });
+    }
+    if ends_fast_open(flow, events, segment) {
+        events.push(plain.clone());
     }
     if judgement.data_len > 0 && !judgement.keep_alive {
         events.push(Event {
@@ -66,11 +73,44 @@ pub(super) fn append(
     if flags.has(TcpFlags::RST) {
         events.push(Event {
             kind: EventKind::Rst,
+            foreign: segment.fate == Fate::Unsent,
             ..plain.clone()
         });
     }
     if events.len() == before {
         events.push(plain);
+    }
+}
+
+/// Whether a segment is the third one of a handshake with Fast Open. It often carries data, and is the ACK all the same
+/// by which the handshake is known to be over.
+fn ends_fast_open(flow: &TcpState, events: &[Event], segment: &Segment<'_>) -> bool {
+    let others = TcpFlags(TcpFlags::SYN.0 | TcpFlags::RST.0);
+    let acknowledges = segment.flags.has(TcpFlags::ACK) && segment.flags.0 & others.0 == 0;
+    let told = flow.orig.watch.as_ref().and_then(|watch| watch.fast_open);
+    if segment.sender != Sender::Initiator || !acknowledges || told.is_none() {
+        return false;
+    }
+    let decides =
+        |event: &&Event| event.sender == Sender::Initiator || event.kind == EventKind::SynAck;
+    let last = events.iter().rev().find(decides);
+    last.is_some_and(|event| event.kind == EventKind::SynAck)
+}
+
+/// Adds the event of a segment of an older connection, with the numbers that it has there.
+pub(super) fn append_older(
+    events: &mut Vec<Event>,
+    flow: &TcpState,
+    segment: &Segment<'_>,
+    judgement: &Judgement,
+    ack: u32,
+    keep: Keep,
+) {
+    let before = events.len();
+    append(events, flow, segment, judgement, keep);
+    for event in &mut events[before..] {
+        event.older = true;
+        event.ack = ack;
     }
 }
 
@@ -96,6 +136,10 @@ pub(super) fn datagram(
         retransmission: false,
         lost: false,
         coalesced: false,
+        older: false,
+        fast_open: false,
+        foreign: false,
+        multipath: Signals::default(),
         payload: kept(udp.payload, keep),
     }
 }
@@ -116,6 +160,10 @@ fn plain(flow: &TcpState, segment: &Segment<'_>, judgement: &Judgement) -> Event
         retransmission: false,
         lost: false,
         coalesced: false,
+        older: false,
+        fast_open: false,
+        foreign: false,
+        multipath: segment.signals(),
         payload: Vec::new(),
     }
 }

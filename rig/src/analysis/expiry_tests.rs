@@ -47,7 +47,7 @@ fn a_packet_after_the_timeout_begins_a_new_flow() {
 }
 
 #[test]
-fn closed_connections_end_soon_and_replaced_ones_at_once() {
+fn closed_connections_end_soon_and_replaced_ones_once_the_new_one_is_answered() {
     let mut analyzer = analyzer(300);
     let mut script = Script::new();
     for (n, bytes) in (1..).zip(script.play(">S <SA >A >FA <FA >A")) {
@@ -65,9 +65,28 @@ fn closed_connections_end_soon_and_replaced_ones_at_once() {
     push(&mut analyzer, 8, 11_000, &script.play(">S")[0]);
     script.next = [99, 88];
     push(&mut analyzer, 9, 11_001, &script.play(">S")[0]);
+    // Until then it may be told more.
+    assert!(!analyzer.has_ended());
+    push(&mut analyzer, 10, 11_002, &script.play("<SA")[0]);
     let ended = analyzer.take_ended();
     assert_eq!(fates(&ended), [(2, ConnState::S0, Some(Ended::Reuse))]);
-    assert_eq!(fates(&analyzer.finish()), [(3, ConnState::S0, None)]);
+    // Of several that are not answered only the last one is kept.
+    for n in 1..=3 {
+        script.next = [1_000_000 * u32::try_from(n).unwrap(), 88];
+        push(&mut analyzer, 10 + n, 11_010 + n, &script.play(">S")[0]);
+    }
+    let ended = analyzer.take_ended();
+    let numbers: Vec<_> = ended.iter().map(|flow| flow.number).collect();
+    assert_eq!(numbers, [3, 4]);
+    assert!(ended.iter().all(|flow| flow.ended == Some(Ended::Reuse)));
+    let left = fates(&analyzer.finish());
+    assert_eq!(
+        left,
+        [
+            (5, ConnState::S0, Some(Ended::Reuse)),
+            (6, ConnState::S0, None)
+        ]
+    );
 }
 
 #[test]

@@ -7,13 +7,15 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::fast_open::FastOpen;
+use super::multipath::{Multipath, Signals};
 use super::remarks::{IcmpErrors, Path};
 use super::reset::Reset;
 use super::rfc9293::RfcState;
 use super::step::{StateChange, Steps};
 use super::trouble::Trouble;
 use crate::units::Timestamp;
-use crate::wire::{Tcp, Tunnels};
+use crate::wire::{TcpOptions, Tunnels};
 
 /// Address and port of one side.
 pub type Endpoint = SocketAddr;
@@ -61,6 +63,21 @@ impl Sender {
         }
     }
 
+    /// Its place in pairs that have the initiator first.
+    #[inline]
+    pub(super) fn place(self) -> usize {
+        usize::from(self == Self::Responder)
+    }
+
+    /// The side at a place.
+    pub(super) fn at(place: usize) -> Self {
+        if place == 0 {
+            Self::Initiator
+        } else {
+            Self::Responder
+        }
+    }
+
     /// `>` or `<`, as patterns write it.
     #[must_use]
     pub fn arrow(self) -> char {
@@ -86,8 +103,54 @@ impl fmt::Display for Sender {
     }
 }
 
-/// Who sent the first FIN or RST.
-pub type Closer = Sender;
+/// Who closed a connection: the sender of its first FIN or RST.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Closer {
+    /// The initiator.
+    Initiator,
+    /// The responder.
+    Responder,
+    /// Neither: the RST came under the name of a side that did not send it.
+    Neither,
+}
+
+impl Closer {
+    /// The name as JSON has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Initiator => Sender::Initiator.name(),
+            Self::Responder => Sender::Responder.name(),
+            Self::Neither => "neither",
+        }
+    }
+
+    /// The side, if it was one.
+    #[must_use]
+    pub fn side(self) -> Option<Sender> {
+        match self {
+            Self::Initiator => Some(Sender::Initiator),
+            Self::Responder => Some(Sender::Responder),
+            Self::Neither => None,
+        }
+    }
+}
+
+impl From<Sender> for Closer {
+    fn from(side: Sender) -> Self {
+        match side {
+            Sender::Initiator => Self::Initiator,
+            Sender::Responder => Self::Responder,
+        }
+    }
+}
+
+impl fmt::Display for Closer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
 
 /// How a connection ended, in Zeek's words (`conn_state` of `conn.log`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -260,6 +323,7 @@ impl fmt::Display for EventKind {
 
 /// One event of a flow. Several events may share a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent observations")]
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
@@ -290,6 +354,14 @@ pub struct Event {
     /// it repeats bytes of several earlier segments, or repeats some and goes on to new ones.
     /// Writes that were joined before they were first sent leave no trace.
     pub coalesced: bool,
+    /// It is of an older connection between the same endpoints.
+    pub older: bool,
+    /// A SYN or SYN-ACK with a Fast Open option (RFC 7413).
+    pub fast_open: bool,
+    /// A RST that the side did not send under whose name it came, as far as that is known.
+    pub foreign: bool,
+    /// What the segment says of Multipath TCP.
+    pub multipath: Signals,
     /// The first bytes of the payload, at most `analysis::MAX_PAYLOAD_KEPT_BYTES`; empty unless
     /// payload was asked to be kept.
     pub payload: Vec<u8>,
@@ -309,9 +381,8 @@ pub struct SynOptions {
 }
 
 impl SynOptions {
-    /// The options of a segment.
-    pub(super) fn of(tcp: &Tcp<'_>) -> Self {
-        let options = tcp.options();
+    /// Those of them that both sides' fields show.
+    pub(super) fn of(options: &TcpOptions) -> Self {
         Self {
             mss_bytes: options.mss_bytes,
             window_scale: options.window_scale,
@@ -337,6 +408,8 @@ pub struct Side {
     pub checksum_errors: u64,
     /// Payload bytes that were captured and that the peer never acknowledged; 0 for UDP.
     pub unacked_bytes: u64,
+    /// Its FIN was captured, and neither acknowledged nor taken by a RST of the peer.
+    pub fin_unacknowledged: bool,
     /// Options of its SYN, when one was seen.
     pub syn: Option<SynOptions>,
     /// Where it stood at last; none where the capture does not tell, and for UDP.
@@ -426,6 +499,8 @@ pub struct Flow {
     pub closed_by: Option<Closer>,
     /// Who opened it; none where no SYN of the initiator was seen.
     pub opened_by: Option<Opener>,
+    /// What Fast Open did for it, if its SYN had a cookie, asked for one, or had payload.
+    pub fast_open: Option<FastOpen>,
     /// The first RST, if there was one.
     pub reset: Option<Reset>,
     /// Why it ended before the capture did, if it did.
@@ -434,6 +509,8 @@ pub struct Flow {
     pub completeness: u8,
     /// The encapsulations that its first packet came in.
     pub tunnels: Tunnels,
+    /// What it has to do with Multipath TCP, if anything.
+    pub multipath: Option<Box<Multipath>>,
     /// ICMP errors about its packets, in the order of the first of each kind.
     pub icmp_errors: Vec<IcmpErrors>,
     /// The events in capture order; empty unless they were asked to be kept.

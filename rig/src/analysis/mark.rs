@@ -27,11 +27,23 @@ pub enum Mark {
     LostSegment,
     /// It acknowledges what was not captured (`ack_lost_segment`).
     AckLostSegment,
+    /// A SYN-ACK again after its acknowledgement: that was lost, or nobody has accepted the connection yet.
+    NotAccepted,
+    /// It is of an older connection between the same endpoints.
+    Older,
+    /// Its side sent a RST before, as it seems, and goes on.
+    GoesOn,
+    /// A retransmission to learn what is lost, before a timer of retransmission ends (tail loss probe, RFC 8985).
+    Probe,
+    /// Either of these.
+    ProbeOrRto,
+    /// Its checksum is wrong, so that its receiver throws it away and it counts for nothing here.
+    WrongChecksum,
 }
 
 impl Mark {
     /// Every mark, in the order in which they are shown.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::Retransmission,
         Self::Fast,
         Self::Rto,
@@ -44,6 +56,12 @@ impl Mark {
         Self::KeepAlive,
         Self::LostSegment,
         Self::AckLostSegment,
+        Self::NotAccepted,
+        Self::Older,
+        Self::GoesOn,
+        Self::Probe,
+        Self::ProbeOrRto,
+        Self::WrongChecksum,
     ];
 
     /// How a reader is told.
@@ -62,17 +80,23 @@ impl Mark {
             Self::KeepAlive => "keep-alive",
             Self::LostSegment => "previous segment not captured",
             Self::AckLostSegment => "acknowledges a segment that was not captured",
+            Self::NotAccepted => "not accepted yet, or the ACK was lost",
+            Self::Older => "of an older connection",
+            Self::GoesOn => "goes on: the RST before was not its own",
+            Self::Probe => "tail loss probe",
+            Self::WrongChecksum => "wrong checksum: its receiver throws it away",
+            Self::ProbeOrRto => "tail loss probe, or retransmission after a timeout",
         }
     }
 
-    const fn bit(self) -> u16 {
+    const fn bit(self) -> u32 {
         1 << self as u16
     }
 }
 
 /// The remarks about one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Marks(u16);
+pub struct Marks(u32);
 
 impl Marks {
     /// Adds a mark.
@@ -84,7 +108,12 @@ impl Marks {
     /// Adds a mark where `holds`.
     #[inline]
     pub(super) fn add_if(&mut self, mark: Mark, holds: bool) {
-        self.0 |= u16::from(holds) * mark.bit();
+        self.0 |= u32::from(holds) * mark.bit();
+    }
+
+    /// Puts one mark in the place of another.
+    pub(super) fn replace(&mut self, mark: Mark, by: Mark) {
+        self.0 = self.0 & !mark.bit() | by.bit();
     }
 
     /// Whether the mark is there.
@@ -104,7 +133,14 @@ impl Marks {
     /// What to tell: the kind of a retransmission stands for the retransmission.
     #[must_use]
     pub fn names(self) -> Vec<&'static str> {
-        let kinds = Mark::Fast.bit() | Mark::Rto.bit() | Mark::Spurious.bit();
+        let kinds = [
+            Mark::Fast,
+            Mark::Rto,
+            Mark::Spurious,
+            Mark::Probe,
+            Mark::ProbeOrRto,
+        ];
+        let kinds = kinds.iter().fold(0, |bits, kind| bits | kind.bit());
         let told = |mark: &Mark| {
             self.has(*mark) && !(*mark == Mark::Retransmission && self.0 & kinds != 0)
         };

@@ -11,6 +11,8 @@ mod flow;
 
 mod capture;
 
+mod passed_over;
+
 mod analyzer;
 
 mod conversation;
@@ -25,9 +27,12 @@ mod udp;
 
 mod side;
 
+mod fast_open;
 mod fate;
 
 mod rfc9293;
+
+mod older;
 
 mod mark;
 
@@ -37,25 +42,37 @@ mod reset;
 
 mod history;
 
+mod multipath;
+
 mod remarks;
+
+mod doubted;
+
+mod words;
 
 mod events;
 
 mod step;
 
 pub use analyzer::{Analyzer, Options};
-pub use capture::{Feed, LOSSES, PassedOver};
+pub use capture::{Feed, LOSSES};
+pub use doubted::WrongChecksums;
 pub use expiry::{CLOSE_DELAY, Timeouts};
+pub use fast_open::{FastOpen, FastOpenAnswer, FastOpenOutcome};
 pub use flow::{
     Closer, ConnState, Ended, Endpoint, Event, EventKind, Flow, Opener, Proto, Sender, Side,
     SynOptions, TcpFlags,
 };
 pub use mark::{Mark, Marks};
-pub use reset::Reset;
+pub use reset::{Confidence, Reset, Unlike};
 pub use rfc9293::RfcState;
 pub use step::{MAX_COMMENTS_KEPT, MAX_STEPS_KEPT, StateChange, Step, Steps};
 pub use trouble::{MAX_GAPS_KEPT, Trouble};
 
+pub use multipath::{
+    Connection, DataFin, DataSide, Fallback, Joined, Multipath, MultipathFate, Role, Signals,
+};
+pub use passed_over::{Kinds, PassedOver};
 pub use remarks::{IcmpErrors, Path};
 
 /// The most payload bytes that an event keeps.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::flow::Sender;
+use super::multipath::Subflow;
 use crate::reconcile::Fate;
 use crate::wire::{IcmpError, IcmpKind, Tunnels};
 
@@ -68,7 +69,7 @@ fn as_f64(count: u64) -> f64 {
     count as f64
 }
 
-/// The remarks on a flow.
+/// The remarks that are kept while packets come.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Remarks {
     pub(super) tunnels: Tunnels,
@@ -77,34 +78,38 @@ pub(super) struct Remarks {
     pub(super) checksum_errors: [u64; 2],
     /// Of the initiator and of the responder.
     pub(super) paths: Option<[Path; 2]>,
+    /// What it has to do with Multipath TCP.
+    pub(super) subflow: Option<Box<Subflow>>,
 }
 
 impl Remarks {
     /// Counts a packet with a wrong checksum; gives how many of this side there were with it.
     pub(super) fn count_checksum_error(&mut self, sender: Sender) -> u64 {
-        let count = match sender {
-            Sender::Initiator => &mut self.checksum_errors[0],
-            Sender::Responder => &mut self.checksum_errors[1],
-        };
+        let count = &mut self.checksum_errors[sender.place()];
         *count += 1;
         *count
     }
 
+    /// Takes the initiator for the responder, and the other way round.
+    pub(super) fn turn(&mut self) {
+        self.checksum_errors.reverse();
+        if let Some(paths) = &mut self.paths {
+            paths.reverse();
+        }
+        for error in &mut self.icmp_errors {
+            error.about = error.about.other();
+        }
+    }
+
     /// Notes what became of a packet.
     pub(super) fn add_fate(&mut self, sender: Sender, fate: Fate) {
-        let [orig, resp] = self.paths.get_or_insert_default();
-        match sender {
-            Sender::Initiator => orig.add(fate),
-            Sender::Responder => resp.add(fate),
-        }
+        let paths = self.paths.get_or_insert_default();
+        paths[sender.place()].add(fate);
     }
 
     /// Packets of a side with wrong checksums.
     pub(super) fn checksum_errors_of(&self, sender: Sender) -> u64 {
-        match sender {
-            Sender::Initiator => self.checksum_errors[0],
-            Sender::Responder => self.checksum_errors[1],
-        }
+        self.checksum_errors[sender.place()]
     }
 
     /// Takes in an ICMP error about a packet of `about`.

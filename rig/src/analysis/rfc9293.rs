@@ -2,10 +2,11 @@
 //!
 //! A capture sees what is sent, not what arrives. So a side's own segments tell its state; of those
 //! it receives, an acknowledgement and a RST count as arrived when they are captured, since nothing
-//! answers them, and a SYN-ACK or FIN counts once its receiver acknowledges it, since the one that is
+//! answers them (unless they are known to be lost), and a SYN-ACK or FIN counts once its receiver acknowledges it, since the one that is
 //! lost, or whose receiver is gone, never is. Timers leave no trace: TIME-WAIT stays.
 
 use std::fmt;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::flow::TcpFlags;
 use super::side::SideState;
 use super::tcp::Segment;
+use crate::reconcile::Fate;
+use crate::units::Timestamp;
 
 /// State of one side of a connection, RFC 9293 section 3.3.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -116,7 +119,8 @@ pub(super) fn advance(
     } else if segment.flags.has(TcpFlags::ACK) {
         sends(me, peer, segment);
     }
-    if segment.flags.has(TcpFlags::ACK) && !segment.flags.has(TcpFlags::RST) {
+    let arrives = segment.fate != Fate::Lost;
+    if arrives && segment.flags.has(TcpFlags::ACK) && !segment.flags.has(TcpFlags::RST) {
         is_acknowledged(peer);
     }
 }
@@ -128,7 +132,9 @@ fn reset(
     start: i64,
     sent_before: u64,
 ) {
-    me.rfc = Some(RfcState::Closed);
+    if segment.fate != Fate::Unsent {
+        me.rfc = Some(RfcState::Closed);
+    }
     let reached = match peer.rfc {
         // Section 3.10.7.2: a listener ignores it.
         Some(RfcState::Listen) => false,
@@ -144,13 +150,35 @@ fn reset(
             (me.acked.cast_signed()..=last).contains(&start)
         }
     };
-    if reached {
-        peer.rfc = Some(RfcState::Closed);
+    if reached && !peer.is_deaf && segment.fate != Fate::Lost {
+        let before = peer.rfc.replace(RfcState::Closed);
+        if before != Some(RfcState::Closed) {
+            peer.watch().before_reset = before.map(|state| (state, segment.at));
+        }
+    }
+}
+
+/// A side that a RST of its peer has closed goes on: the RST has not reached it, and further ones will not either.
+pub(super) fn goes_on(me: &mut SideState) {
+    let before = me.watch.as_ref().and_then(|watch| watch.before_reset);
+    if let (Some(RfcState::Closed), Some((state, _))) = (me.rfc, before) {
+        me.rfc = Some(state);
+        me.is_deaf = true;
+    }
+}
+
+/// The same for a repeat at a moment, unless it may have been under way when the RST was.
+pub(super) fn repeats(me: &mut SideState, at: Timestamp) {
+    /// No timer of Linux for repeats is shorter.
+    const UNDER_WAY: Duration = Duration::from_millis(200);
+    let before = me.watch.as_ref().and_then(|watch| watch.before_reset);
+    if before.is_some_and(|(_, reset_at)| at.since(reset_at) >= UNDER_WAY) {
+        goes_on(me);
     }
 }
 
 fn synchronise(me: &mut SideState, peer: &mut SideState, answers: bool) {
-    use RfcState::{Established, Listen, SynReceived, SynSent};
+    use RfcState::{Closed, Established, Listen, SynReceived, SynSent};
     if answers {
         if matches!(me.rfc, None | Some(Listen | SynSent)) {
             // In a simultaneous open its own SYN may be acknowledged by now.
@@ -160,7 +188,9 @@ fn synchronise(me: &mut SideState, peer: &mut SideState, answers: bool) {
         peer.rfc.get_or_insert(SynSent);
     } else {
         if matches!(me.rfc, None | Some(Listen)) {
-            me.rfc = Some(SynSent);
+            // The RST that refused it may have been captured before it.
+            let refused = peer.rfc == Some(Closed);
+            me.rfc = Some(if refused { Closed } else { SynSent });
         }
         peer.rfc.get_or_insert(Listen);
     }
@@ -175,7 +205,10 @@ fn sends(me: &mut SideState, peer: &mut SideState, segment: &Segment<'_>) {
     let fin = segment.flags.has(TcpFlags::FIN);
     let state = match me.rfc {
         None | Some(Listen | SynSent) => Established,
-        Some(SynReceived) if fin || segment.tcp.payload_len_bytes > 0 => Established,
+        Some(SynReceived) if fin || segment.tcp.payload_len_bytes > 0 || me.not_accepted => {
+            me.not_accepted = false;
+            Established
+        }
         Some(state) => state,
     };
     // It acknowledges a SYN that was not captured, or that of a connection which is older.
@@ -202,7 +235,7 @@ fn is_acknowledged(side: &mut SideState) {
     use RfcState::{
         Closed, Closing, Established, FinWait1, FinWait2, LastAck, SynReceived, TimeWait,
     };
-    if side.rfc == Some(SynReceived) && side.acked > 0 {
+    if side.rfc == Some(SynReceived) && side.acked > 0 && !side.not_accepted {
         side.rfc = Some(Established);
     }
     if !fin_acknowledged(side) {

@@ -3,6 +3,7 @@
 use super::fate::EndState;
 use super::flow::{Side, SynOptions};
 use super::rfc9293::RfcState;
+use super::tcp::Segment;
 use super::trouble::Watch;
 use crate::units::Timestamp;
 use crate::wire::Seq;
@@ -18,6 +19,7 @@ const MAX_BELIEVED_JUMP: u64 = 1_048_576;
 /// One side of a connection. Positions are sequence numbers relative to the initial one, carried
 /// on beyond 32 bits; the SYN stands at 0 and the first byte at 1.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent observations")]
 pub(super) struct SideState {
     pub(super) state: EndState,
     pub(super) previous: EndState,
@@ -36,6 +38,18 @@ pub(super) struct SideState {
     pub(super) next: u64,
     /// Highest position that the peer acknowledged.
     pub(super) acked: u64,
+    /// The hop limit of its segments.
+    pub(super) hop_limit: HopLimit,
+    /// It has sent packets with an identification of IPv4 other than zero.
+    pub(super) has_ip_ids: bool,
+    /// It has sent a SYN-ACK.
+    pub(super) greeted: bool,
+    /// It has sent its SYN-ACK again after the acknowledgement of that, and nothing else.
+    pub(super) not_accepted: bool,
+    /// It goes on after a RST of its peer, which does not reach it.
+    pub(super) is_deaf: bool,
+    /// The RST under its name was not its own.
+    pub(super) goes_on: bool,
     /// What it had acknowledged of the peer's when it last sent new payload or a FIN.
     pub(super) answered: u64,
     /// When it last sent a segment that takes up sequence numbers.
@@ -53,6 +67,18 @@ pub(super) struct SideState {
     holes: Option<Box<Holes>>,
 }
 
+/// The hop limit of a side's segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum HopLimit {
+    /// It has sent none.
+    #[default]
+    Unknown,
+    /// All have this one.
+    Same(u8),
+    /// They do not have the same.
+    Varies,
+}
+
 /// Bytes that were passed over in a side's sequence numbers.
 #[derive(Debug, Default)]
 struct Holes {
@@ -60,9 +86,26 @@ struct Holes {
     ranges: Vec<(u64, u64)>,
     /// Bytes of holes that the peer acknowledged all the same, or that were too many to remember.
     missed: u64,
+    /// End of an acknowledged hole of one number after which nothing with numbers had come.
+    last: Option<u64>,
 }
 
 impl SideState {
+    /// Takes in what the IP header of a segment tells; only the first has none before it to differ from.
+    #[inline]
+    pub(super) fn sent_packet(&mut self, segment: &Segment<'_>) {
+        let hops = HopLimit::Same(segment.hop_limit);
+        if self.hop_limit != hops {
+            self.hop_limit = match self.hop_limit {
+                HopLimit::Unknown => hops,
+                _ => HopLimit::Varies,
+            };
+        }
+        self.has_ip_ids |= segment.ip_id.is_some_and(|id| id != 0);
+        self.pkts += 1;
+        self.ip_bytes += u64::from(segment.ip_len_bytes);
+    }
+
     pub(super) fn enter(&mut self, state: EndState) {
         if state != self.state {
             self.previous = std::mem::replace(&mut self.state, state);
@@ -80,10 +123,16 @@ impl SideState {
         ack == self.isn + low32(self.acked)
     }
 
+    /// The sequence number after the last byte sent.
+    #[inline]
+    pub(super) fn end(&self) -> Seq {
+        self.isn + low32(self.next)
+    }
+
     /// Whether an acknowledgement is for more than was sent.
     #[inline]
     pub(super) fn is_beyond(&self, ack: Seq) -> bool {
-        ack.since(self.isn + low32(self.next)) > 0
+        ack.since(self.end()) > 0
     }
 
     /// Begins the numbering with a SYN of this sequence number.
@@ -105,8 +154,7 @@ impl SideState {
     /// initial one.
     #[inline]
     pub(super) fn position(&self, seq: Seq) -> i64 {
-        let end = self.isn + low32(self.next);
-        self.next.cast_signed() + i64::from(seq.since(end))
+        self.next.cast_signed() + i64::from(seq.since(self.end()))
     }
 
     /// Takes in what the peer acknowledges.
@@ -124,7 +172,8 @@ impl SideState {
     #[inline]
     pub(super) fn sent(&mut self, start: i64, end: i64, doubtful: bool) {
         let far = (end - self.next.cast_signed()).unsigned_abs() > MAX_BELIEVED_JUMP;
-        if self.state == EndState::Reset || (doubtful && far) {
+        let over = self.state == EndState::Reset && !self.goes_on;
+        if over || (doubtful && far) {
             return;
         }
         let Ok(end) = u64::try_from(end) else {
@@ -138,6 +187,17 @@ impl SideState {
             self.leave_hole(self.next, start);
         }
         self.next = end;
+    }
+
+    /// Takes back that the side had come from `next` to `end` without sending anything: a RST that was not its own
+    /// stood there.
+    pub(super) fn take_back(&mut self, next: u64, end: i64) {
+        if self.next.cast_signed() == end && next < self.next {
+            self.next = next;
+            if let Some(holes) = &mut self.holes {
+                holes.ranges.retain(|(_, to)| *to <= next);
+            }
+        }
     }
 
     #[cold]
@@ -181,28 +241,83 @@ impl SideState {
         };
         let before = holes.ranges.len();
         let mut missed = 0;
+        let next = self.next;
+        let mut last = None;
         holes.ranges.retain(|(from, to)| {
             let open = *to > acked;
-            if !open {
+            if !open && *to == next && to - from == 1 {
+                last = Some(next);
+            } else if !open {
                 missed += to - from;
             }
             open
         });
+        if last.is_some() {
+            // The one before had something behind it, then.
+            missed += u64::from(holes.last.is_some());
+            holes.last = last;
+        }
         holes.missed += missed;
         u32::try_from(before - holes.ranges.len()).unwrap_or(u32::MAX)
     }
 
     /// Bytes that the peer acknowledged and that were not captured (`missed_bytes`).
     pub(super) fn missed_bytes(&self) -> u64 {
-        let passed_over = self.holes.as_ref().map_or(0, |holes| holes.missed);
-        let beyond = self.acked.saturating_sub(self.next);
-        // An acknowledgement one beyond the end is that of a FIN which was not captured.
-        let beyond = if beyond == 1 && !self.fin_seen {
-            0
-        } else {
-            beyond
+        let beyond = self.beyond();
+        let passed_over = self.holes.as_ref().map_or(0, |holes| {
+            let went_on = |last| last != self.next || beyond > 0;
+            holes.missed + u64::from(holes.last.is_some_and(went_on))
+        });
+        let fin = beyond > 0 && self.has_unseen_fin();
+        passed_over + beyond - u64::from(fin)
+    }
+
+    /// Numbers beyond the last byte captured that the peer has acknowledged.
+    fn beyond(&self) -> u64 {
+        self.acked
+            .saturating_sub(self.next + u64::from(self.probed()))
+    }
+
+    /// Whether one new byte has asked the peer for room, which need not have had any for it.
+    fn probed(&self) -> bool {
+        let probed = self.watch.as_ref().and_then(|watch| watch.probed);
+        probed == Some(self.next)
+    }
+
+    /// Whether its FIN was acknowledged and is not in the capture: one number beyond all that came, be it that
+    /// nothing followed or segments without payload.
+    fn has_unseen_fin(&self) -> bool {
+        let is_last = |holes: &Holes| {
+            let next = self.next;
+            let open = holes
+                .ranges
+                .iter()
+                .any(|(from, to)| *to == next && to - from == 1 && *to <= self.acked);
+            open || holes.last == Some(next)
         };
-        passed_over + beyond
+        let found = match self.beyond() {
+            0 => self.holes.as_deref().is_some_and(is_last),
+            beyond => beyond == 1,
+        };
+        found && !self.fin_seen
+    }
+
+    /// One new byte asked a peer without room. It counts once that acknowledges it, since it is sent again otherwise.
+    pub(super) fn probes(&mut self) {
+        self.watch().probed = Some(self.next);
+    }
+
+    /// Counts the byte of a probe as sent, if there was one; says so.
+    pub(super) fn counts_probe(&mut self) -> bool {
+        let probed = self.probed();
+        self.next += u64::from(probed);
+        probed
+    }
+
+    /// Takes in the byte of a probe where an acknowledgement is for more than was sent; says whether that is all.
+    #[cold]
+    pub(super) fn takes_probe(&mut self, ack: Seq) -> bool {
+        self.counts_probe() && ack == self.end()
     }
 
     /// Payload bytes by sequence numbers, without SYN and FIN (`orig_bytes`).
@@ -215,7 +330,13 @@ impl SideState {
             return 0;
         }
         let size = self.next.max(self.acked).saturating_sub(1);
-        size.saturating_sub(u64::from(self.fin_seen))
+        let fin = self.fin_seen || self.has_unseen_fin();
+        size.saturating_sub(u64::from(fin))
+    }
+
+    /// Whether an acknowledgement up to a position leaves out its last FIN.
+    pub(super) fn awaits_fin(&self, acked: u64) -> bool {
+        low32(acked).wrapping_sub(self.last_fin).cast_signed() <= 0
     }
 
     /// Payload bytes that were captured and never acknowledged.
@@ -225,7 +346,12 @@ impl SideState {
     }
 
     /// The counters that a flow shows.
-    pub(super) fn counters(&mut self, peer: EndState) -> Side {
+    pub(super) fn counters(&mut self, peer: EndState, last: Timestamp) -> Side {
+        let mut fin_taken = false;
+        if let Some(watch) = &mut self.watch {
+            watch.finish(self.acked, last);
+            fin_taken = watch.fin_taken;
+        }
         Side {
             pkts: self.pkts,
             ip_bytes: self.ip_bytes,
@@ -234,6 +360,7 @@ impl SideState {
             checksum_errors: 0,
             path: None,
             unacked_bytes: self.unacked_bytes(),
+            fin_unacknowledged: self.fin_seen && !fin_taken && self.awaits_fin(self.acked),
             syn: self.syn,
             state: self.rfc,
             trouble: self.watch.take().map(|watch| Box::new(watch.told)),

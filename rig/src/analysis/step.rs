@@ -6,7 +6,7 @@ use super::rfc9293::RfcState;
 use super::side::low32;
 use super::tcp::{Judgement, Segment, TcpState};
 use crate::units::Timestamp;
-use crate::wire::Udp;
+use crate::wire::{Cookie, Udp};
 
 /// The most steps that are kept of a flow; further ones are counted.
 pub const MAX_STEPS_KEPT: usize = 100_000;
@@ -35,8 +35,12 @@ pub struct Step {
     pub win_bytes: u32,
     /// Options of a SYN or SYN-ACK.
     pub syn: Option<SynOptions>,
+    /// Fast Open option (RFC 7413) of a SYN or SYN-ACK.
+    pub fast_open: Option<Cookie>,
     /// What is remarkable about it.
     pub marks: Marks,
+    /// What it says of Multipath TCP, option by option.
+    pub multipath: Vec<String>,
     /// State of the initiator and of the responder after it; none where the capture does not tell,
     /// and for UDP.
     pub states: [Option<RfcState>; 2],
@@ -82,6 +86,12 @@ impl Steps {
     }
 }
 
+/// The steps that are kept of a flow so far.
+pub(super) fn kept(steps: &mut Option<Box<Steps>>) -> &mut [Step] {
+    let steps = steps.as_deref_mut();
+    steps.map_or(&mut [], |steps| steps.kept.as_mut_slice())
+}
+
 /// The step of a segment that `flow` has taken in.
 pub(super) fn of_segment(
     flow: &TcpState,
@@ -89,6 +99,8 @@ pub(super) fn of_segment(
     judgement: &Judgement,
     marks: Marks,
 ) -> Step {
+    let syn = segment.flags.has(TcpFlags::SYN);
+    let options = syn.then(|| segment.tcp.options());
     Step {
         frame: segment.frame,
         at: segment.at,
@@ -98,11 +110,12 @@ pub(super) fn of_segment(
         ack: flow.relative_ack(segment),
         len_bytes: segment.tcp.payload_len_bytes,
         win_bytes: flow.window_bytes(segment),
-        syn: segment
-            .flags
-            .has(TcpFlags::SYN)
-            .then(|| SynOptions::of(segment.tcp)),
+        syn: options.as_ref().map(SynOptions::of),
+        fast_open: options.and_then(|options| options.fast_open),
         marks,
+        multipath: segment
+            .signal
+            .map_or_else(Vec::new, |signal| signal.words(segment.tcp)),
         states: [flow.orig.rfc, flow.resp.rfc],
         comments: Vec::new(),
     }
@@ -120,7 +133,9 @@ pub(super) fn of_datagram(sender: Sender, frame: u64, at: Timestamp, udp: &Udp<'
         len_bytes: udp.payload_len_bytes,
         win_bytes: 0,
         syn: None,
+        fast_open: None,
         marks: Marks::default(),
+        multipath: Vec::new(),
         states: [None, None],
         comments: Vec::new(),
     }

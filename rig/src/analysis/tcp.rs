@@ -2,13 +2,17 @@
 
 use super::events::{self, Keep};
 use super::fate::{self, EndState, Ending};
-use super::flow::{Closer, ConnState, Event, Opener, Sender, SynOptions, TcpFlags};
+use super::flow::{Closer, ConnState, Event, Opener, Sender, Side, SynOptions, TcpFlags};
 use super::history::History;
-use super::reset::{self, Reset};
+use super::mark::{Mark, Marks};
+use super::multipath::{Signal, Signals};
+use super::older::{self, Older};
+use super::reset::FirstReset;
 use super::rfc9293::{self, RfcState};
 use super::side::{SideState, low32};
 use super::step::{self, StateChange, Steps};
 use super::trouble;
+use crate::reconcile::Fate;
 use crate::units::Timestamp;
 use crate::wire::Tcp;
 
@@ -45,7 +49,8 @@ pub(super) struct TcpState {
     pub(super) closed_by: Option<Closer>,
     pub(super) opened_by: Option<Opener>,
     pub(super) completeness: u8,
-    pub(super) reset: Option<Box<Reset>>,
+    pub(super) reset: Option<Box<FirstReset>>,
+    pub(super) older: Option<Box<Older>>,
     pub(super) steps: Option<Box<Steps>>,
     // One pointer where no events are kept, which is the rule in large captures.
     #[expect(clippy::box_collection, reason = "a third of the room in every flow")]
@@ -62,8 +67,14 @@ pub(super) struct Segment<'a> {
     pub(super) at: Timestamp,
     pub(super) sender: Sender,
     pub(super) ip_len_bytes: u32,
+    /// What became of it, where that is known.
+    pub(super) fate: Fate,
+    pub(super) hop_limit: u8,
+    pub(super) ip_id: Option<u16>,
     pub(super) flags: TcpFlags,
     pub(super) tcp: &'a Tcp<'a>,
+    /// What it says of Multipath TCP, if anything.
+    pub(super) signal: Option<&'a Signal>,
 }
 
 /// What a segment is, seen beside its sender's earlier ones.
@@ -92,7 +103,43 @@ pub(super) struct Judgement {
     pub(super) fin_again: bool,
 }
 
+impl Segment<'_> {
+    /// Whether it was sent to say something of Multipath TCP.
+    #[inline]
+    pub(super) fn is_news(&self) -> bool {
+        self.signal.is_some_and(|signal| signal.is_news)
+    }
+
+    /// What it says of Multipath TCP.
+    pub(super) fn signals(&self) -> Signals {
+        self.signal
+            .map_or_else(Signals::default, |signal| signal.signals)
+    }
+}
+
 impl Judgement {
+    /// Of a segment that belongs to another connection, at a position there.
+    fn apart(position: u32, segment: &Segment<'_>) -> Self {
+        let start = i64::from(position);
+        let rst = segment.flags.has(TcpFlags::RST);
+        Self {
+            start,
+            end: start,
+            data_start: start,
+            data_len: if rst {
+                0
+            } else {
+                segment.tcp.payload_len_bytes
+            },
+            keep_alive: false,
+            late: false,
+            syn_again: false,
+            data_again: false,
+            data_joined: false,
+            fin_again: false,
+        }
+    }
+
     /// Whether it takes up sequence numbers.
     #[inline]
     pub(super) fn takes_numbers(&self) -> bool {
@@ -109,61 +156,183 @@ impl TcpState {
     }
 
     /// The side that sent a segment, and its peer.
-    fn sides(&mut self, sender: Sender) -> (&mut SideState, &mut SideState) {
+    pub(super) fn sides(&mut self, sender: Sender) -> (&mut SideState, &mut SideState) {
         match sender {
             Sender::Initiator => (&mut self.orig, &mut self.resp),
             Sender::Responder => (&mut self.resp, &mut self.orig),
         }
     }
 
-    /// Takes in a segment.
-    pub(super) fn take(&mut self, segment: &Segment<'_>, keep: Keep) {
+    /// Takes in a segment; tells whether it is of this connection, and not of an older one.
+    pub(super) fn take(&mut self, segment: &Segment<'_>, keep: Keep) -> bool {
+        if older::is_of_older(self, segment) {
+            self.take_older(segment, keep);
+            return false;
+        }
         let Segment { flags, tcp, .. } = *segment;
+        let (rst, fin) = (flags.has(TcpFlags::RST), flags.has(TcpFlags::FIN));
+        let syn = flags.has(TcpFlags::SYN);
+        let rare = rst || syn || self.reset.is_some();
+        if syn {
+            self.answers_after_all(segment);
+        }
+        let goes_on = rare && self.belies_reset(segment);
         let (me, peer) = self.sides(segment.sender);
-        me.pkts += 1;
-        me.ip_bytes += u64::from(segment.ip_len_bytes);
+        if !rst {
+            me.sent_packet(segment);
+        }
         begin_numbering(me, segment);
         let judgement = judge(me, segment);
-        let marks = trouble::note(me, peer, segment, &judgement);
-        let acks = flags.has(TcpFlags::ACK) && !flags.has(TcpFlags::RST);
+        let mut marks = trouble::note(me, peer, segment, &judgement);
+        let acks = flags.has(TcpFlags::ACK) && !rst;
         // The numbers in a RST need not be those of the connection.
         if acks && peer.isn_known {
             peer.acknowledged(tcp.ack);
         } else if acks {
             peer.begin_midstream(tcp.ack);
         }
+        if rare {
+            marks.add_if(Mark::GoesOn, goes_on);
+            self.note_resets(segment, judgement.start);
+        }
+        let (me, peer) = self.sides(segment.sender);
         let sent_before = me.next;
-        let doubtful = flags.has(TcpFlags::SYN) || flags.has(TcpFlags::RST);
-        me.sent(judgement.start, judgement.end, doubtful);
-        if flags.has(TcpFlags::RST) && self.reset.is_none() {
-            let (me, peer) = self.sides(segment.sender);
-            self.reset = Some(Box::new(reset::of(me, peer, segment)));
+        let doubtful = syn || rst;
+        // One that was not its own says nothing of where it stands.
+        if marks.has(Mark::ZeroWindowProbe) && judgement.end > sent_before.cast_signed() {
+            me.probes();
+        } else if !(rst && me.goes_on) {
+            me.sent(judgement.start, judgement.end, doubtful);
+        }
+        if fin && !me.fin_seen {
+            let at = u64::try_from(judgement.end).unwrap_or_default();
+            me.fills_hole(at.saturating_sub(1), at);
+        }
+        if (judgement.data_len > 0 && !judgement.data_again) || (fin && !me.fin_seen) {
+            me.answered = peer.acked;
         }
         self.note_flags(segment, &judgement);
         self.write_history(segment, &judgement);
         let (me, peer) = self.sides(segment.sender);
-        let fin = flags.has(TcpFlags::FIN);
-        if (judgement.data_len > 0 && !judgement.data_again) || (fin && !me.fin_seen) {
-            me.answered = peer.acked;
-        }
         fate::advance(me, peer, segment, judgement.data_len);
         me.fin_seen |= fin;
+        me.greeted |= syn && flags.has(TcpFlags::ACK);
+        if judgement.data_again || judgement.fin_again {
+            rfc9293::repeats(me, segment.at);
+        }
         rfc9293::advance(me, peer, segment, judgement.start, sent_before);
+        if syn && marks.has(Mark::NotAccepted) {
+            self.note_not_accepted(segment.sender);
+        }
         if acks {
             self.note_gaps(segment);
         }
         if keep.events {
-            let events = self.events.take();
-            let mut events = events.unwrap_or_default();
-            events::append(&mut events, self, segment, &judgement, keep);
-            self.events = Some(events);
+            self.with_events(|events, flow| {
+                events::append(events, flow, segment, &judgement, keep);
+            });
         }
         if keep.states {
             self.note_states(segment.at);
         }
         if keep.steps {
+            self.note_decided(segment.sender);
             let step = step::of_segment(self, segment, &judgement, marks);
             self.steps.get_or_insert_default().push(step);
+        }
+        true
+    }
+
+    /// Takes note of a segment that its receiver throws away, to be shown.
+    #[cold]
+    pub(super) fn show_unreadable(&mut self, segment: &Segment<'_>) {
+        let me = self.side(segment.sender);
+        let seq = if me.isn_known {
+            segment.tcp.seq.relative_to(me.isn)
+        } else {
+            0
+        };
+        let judgement = Judgement::apart(seq, segment);
+        let mut marks = Marks::default();
+        marks.add(Mark::WrongChecksum);
+        let step = step::of_segment(self, segment, &judgement, marks);
+        self.steps.get_or_insert_default().push(step);
+    }
+
+    /// Takes note of a segment of an older connection: it counts as a packet, and changes nothing here.
+    #[cold]
+    fn take_older(&mut self, segment: &Segment<'_>, keep: Keep) {
+        let (me, _) = self.sides(segment.sender);
+        me.sent_packet(segment);
+        let older = self.older.get_or_insert_default();
+        let (seq, ack) = older::take(older, segment);
+        let judgement = Judgement::apart(seq, segment);
+        let len_bytes = segment.tcp.payload_len_bytes;
+        self.completeness |= completeness_bits(segment.flags, len_bytes);
+        let (me, _) = self.sides(segment.sender);
+        if let Some(capital) = flag_letter(me, segment, &judgement) {
+            self.history.add(segment.sender, capital);
+        }
+        if keep.events {
+            self.with_events(|events, flow| {
+                events::append_older(events, flow, segment, &judgement, ack, keep);
+            });
+        }
+        if keep.steps {
+            let mut marks = Marks::default();
+            marks.add(Mark::Older);
+            let mut step = step::of_segment(self, segment, &judgement, marks);
+            step.ack = ack;
+            self.steps.get_or_insert_default().push(step);
+        }
+    }
+
+    /// A side sends its SYN-ACK again although that was acknowledged, and has sent nothing else: the handshake's end
+    /// has not reached it, or its program has not accepted the connection. It was in SYN-RECEIVED all the time.
+    #[cold]
+    fn note_not_accepted(&mut self, sender: Sender) {
+        let (me, _) = self.sides(sender);
+        let spoke = me.letters & (letter::ACK | letter::DATA | letter::FIN) != 0;
+        if spoke || me.rfc != Some(RfcState::Established) {
+            return;
+        }
+        me.rfc = Some(RfcState::SynReceived);
+        me.not_accepted = true;
+        let place = sender.place();
+        let changes = self.states.as_deref_mut().into_iter().flatten();
+        let steps = step::kept(&mut self.steps).iter_mut();
+        let states = changes.map(|change| &mut change.states);
+        for states in states.chain(steps.map(|step| &mut step.states)) {
+            if states[place] == Some(RfcState::Established) {
+                states[place] = Some(RfcState::SynReceived);
+            }
+        }
+    }
+
+    /// Its events so far, where they are kept.
+    pub(super) fn kept_events(&mut self) -> &mut [Event] {
+        let events = self.events.as_deref_mut();
+        events.map_or(&mut [], Vec::as_mut_slice)
+    }
+
+    /// Adds to the events by what is known of the connection.
+    fn with_events(&mut self, add: impl FnOnce(&mut Vec<Event>, &Self)) {
+        let mut events = self.events.take().unwrap_or_default();
+        add(&mut events, self);
+        self.events = Some(events);
+    }
+
+    /// Says at an earlier retransmission what it was, where that is known now.
+    fn note_decided(&mut self, sender: Sender) {
+        let (me, _) = self.sides(sender);
+        let Some(decided) = me.watch.as_mut().and_then(|watch| watch.decided.take()) else {
+            return;
+        };
+        let mut steps = step::kept(&mut self.steps).iter_mut().rev();
+        let undecided =
+            |step: &&mut step::Step| step.sender == sender && step.marks.has(Mark::ProbeOrRto);
+        if let Some(step) = steps.find(undecided) {
+            step.marks.replace(Mark::ProbeOrRto, decided);
         }
     }
 
@@ -199,6 +368,16 @@ impl TcpState {
         }
     }
 
+    /// The counters that the flow shows of a side, at its end.
+    pub(super) fn counters(&mut self, sender: Sender, last: Timestamp) -> Side {
+        let (me, peer) = self.sides(sender);
+        let side = me.counters(peer.state, last);
+        Side {
+            unacked_bytes: self.unacked_before_reset(sender, &side),
+            ..side
+        }
+    }
+
     /// How the connection ended, as far as it was captured.
     pub(super) fn conn_state(&self) -> ConnState {
         fate::tcp(Ending {
@@ -216,10 +395,16 @@ impl TcpState {
         let flags = TcpFlags(tcp.flags);
         let me = self.side(sender);
         let numbered = me.syn.is_some() || (me.isn_known && me.state != EndState::Inactive);
-        if !flags.has(TcpFlags::SYN) || tcp.seq == me.isn {
+        if !flags.has(TcpFlags::SYN) {
             return false;
         }
-        if flags.has(TcpFlags::ACK) {
+        let answers = flags.has(TcpFlags::ACK);
+        if me.isn_known && tcp.seq == me.isn {
+            // A port that is tried again may begin with the same number; Zeek compares them only while the
+            // connection is not over.
+            return !answers && me.syn.is_some() && self.is_over();
+        }
+        if answers {
             // Without its SYN the new connection shows itself by its SYN-ACK only, and only where
             // the old one cannot go on.
             return me.syn.is_some() && self.is_over();
@@ -229,10 +414,24 @@ impl TcpState {
     }
 
     /// Whether no more is to come but repeats.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         let (orig, resp) = (self.orig.state, self.resp.state);
         let reset = orig == EndState::Reset || resp == EndState::Reset;
-        reset || (orig == EndState::Closed && resp == EndState::Closed)
+        // A RST that does not acknowledge a SYN does not end the attempt.
+        let awaits = |side: &SideState| side.syn.is_some() && side.rfc == Some(RfcState::SynSent);
+        let tried = awaits(&self.orig) || awaits(&self.resp);
+        (reset && !tried) || (orig == EndState::Closed && resp == EndState::Closed)
+    }
+
+    /// Whether a RST ended it.
+    pub(super) fn was_reset(&self) -> bool {
+        [self.orig.state, self.resp.state].contains(&EndState::Reset)
+    }
+
+    /// Whether one side has sent a SYN that the other has not answered.
+    pub(super) fn awaits_answer(&self) -> bool {
+        let sides = [self.orig.rfc, self.resp.rfc];
+        sides.contains(&Some(RfcState::SynSent)) && sides.contains(&Some(RfcState::Listen))
     }
 
     /// Whether both sides are done by the states of RFC 9293.
@@ -248,11 +447,28 @@ impl TcpState {
         let flags = segment.flags;
         self.completeness |= completeness_bits(flags, segment.tcp.payload_len_bytes);
         if flags.has(TcpFlags::FIN) || flags.has(TcpFlags::RST) {
-            self.closed_by.get_or_insert(segment.sender);
+            let unsent = segment.fate == Fate::Unsent && flags.has(TcpFlags::RST);
+            let closer = if unsent {
+                Closer::Neither
+            } else {
+                segment.sender.into()
+            };
+            if self.closed_by.is_none() {
+                self.closed_by = Some(closer);
+            } else if let Some(reset) = &mut self.reset
+                && reset.frame != segment.frame
+            {
+                reset.other_closer.get_or_insert(segment.sender);
+            }
         }
-        if flags.has(TcpFlags::SYN) && !judgement.syn_again {
+        if !flags.has(TcpFlags::SYN) {
+            return;
+        }
+        let options = segment.tcp.options();
+        self.note_fast_open(segment, options.fast_open);
+        if !judgement.syn_again {
             let (me, _) = self.sides(segment.sender);
-            me.syn = Some(SynOptions::of(segment.tcp));
+            me.syn = Some(SynOptions::of(&options));
             if !flags.has(TcpFlags::ACK) {
                 self.opened_by = match (segment.sender, self.opened_by) {
                     (Sender::Initiator, None) => Some(Opener::Initiator),
@@ -341,7 +557,13 @@ fn begin_numbering(me: &mut SideState, segment: &Segment<'_>) {
         let open = !matches!(me.state, EndState::Closed | EndState::Reset);
         let first = me.state == EndState::Reset && me.previous == EndState::Inactive;
         if (open || first) && !(me.isn_known && me.isn == seq) {
+            let acked = (me.isn_known && me.pkts <= 1).then(|| me.isn + low32(me.acked));
             me.begin_with_syn(seq);
+            // A SYN-ACK that was captured before it may have taken its payload.
+            let taken = acked.and_then(|ack| u32::try_from(ack.since(seq)).ok());
+            if let Some(taken) = taken.filter(|taken| *taken <= segment.tcp.payload_len_bytes + 1) {
+                me.acked = taken.into();
+            }
         }
     } else if me.state == EndState::Inactive {
         // What the peer acknowledged tells the numbers too, unless they do not fit together.
@@ -360,13 +582,18 @@ fn judge(me: &mut SideState, segment: &Segment<'_>) -> Judgement {
     let rst = flags.has(TcpFlags::RST);
     let data_len = if rst { 0 } else { tcp.payload_len_bytes };
     let start = me.position(tcp.seq);
+    if start == me.next.cast_signed() + 1 {
+        // What stands behind the byte of a probe was sent after it.
+        me.counts_probe();
+    }
     let data_start = start + i64::from(syn);
     let data_end = data_start + i64::from(data_len);
     let end = data_end + i64::from(fin);
     let next = me.next.cast_signed();
     let bare = data_len <= 1 && !syn && !fin && !rst;
     // One byte that the peer has not acknowledged is sent again; one that it has only knocks.
-    let keep_alive = bare && start == next - 1 && me.next > 1 && me.acked >= me.next;
+    let asks = bare && start == next - 1 && me.next > 1 && me.acked >= me.next;
+    let keep_alive = asks && !segment.is_news();
     let sent_before = data_len > 0 && data_start < next;
     let late = sent_before && {
         let range = [data_start, data_end].map(|at| u64::try_from(at).unwrap_or_default());

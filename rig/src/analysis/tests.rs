@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::reconcile::Fate;
 use crate::units::Timestamp;
 use crate::wire::synth::{self, Segment};
 use crate::wire::{LinkType, decode};
@@ -83,6 +84,49 @@ pub(super) fn analyze(packets: &[Vec<u8>], options: Options) -> Vec<Flow> {
         analyzer.push(frame, Timestamp(frame * MILLISECOND_NS), &packet);
     }
     analyzer.finish()
+}
+
+#[test]
+fn what_is_known_of_a_packet_s_way_decides_whom_it_closes() {
+    use RfcState::{Closed, Established, FinWait1};
+    let talk = ">S <SA >A >PA5 <A ";
+    let (lost, unsent) = (Fate::Lost, Fate::Unsent);
+    for (last, fate, states, closed_by) in [
+        (">RA", lost, [Closed, Established], Some(Closer::Initiator)),
+        (
+            ">FA",
+            lost,
+            [FinWait1, Established],
+            Some(Closer::Initiator),
+        ),
+        ("<R", unsent, [Closed, Established], Some(Closer::Neither)),
+        (
+            "<R",
+            Fate::Unwatched,
+            [Closed, Closed],
+            Some(Closer::Responder),
+        ),
+    ] {
+        let packets = Script::new().play(&(talk.to_owned() + last));
+        let mut analyzer = Analyzer::new(Options {
+            keep_events: true,
+            keep_payload: false,
+        });
+        for (frame, bytes) in (1..).zip(&packets) {
+            let packet = decode(LinkType::Ethernet, bytes, 0).unwrap();
+            let fate = if frame == 6 { fate } else { Fate::Unwatched };
+            analyzer.push_with_fate(frame, Timestamp(frame), &packet, fate);
+        }
+        let flow = analyzer.finish().remove(0);
+        let came = [&flow.orig_side, &flow.resp_side].map(|side| side.state.unwrap());
+        assert_eq!(came, states, "{last} {fate:?}");
+        assert_eq!(flow.closed_by, closed_by, "{last} {fate:?}");
+        let final_event = flow.events.last().unwrap();
+        assert_eq!(
+            (final_event.lost, final_event.foreign),
+            (fate == lost, fate == unsent)
+        );
+    }
 }
 
 fn flow_of(script: &str) -> Flow {
@@ -174,7 +218,7 @@ fn every_conversation_has_its_name() {
         assert_eq!(flow.conn_state, *conn_state, "{script}");
         assert_eq!(flow.history, *history, "{script}");
         assert_eq!(flow.completeness, *completeness, "{script}");
-        assert_eq!(flow.closed_by, *closed_by, "{script}");
+        assert_eq!(flow.closed_by, closed_by.map(Into::into), "{script}");
         assert_eq!(
             [flow.orig_side.bytes, flow.resp_side.bytes],
             *bytes,

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::fast_open::FastOpen;
 use super::flow::TcpFlags;
 use super::mark::{Mark, Marks};
+use super::multipath::Signals;
+use super::rfc9293::RfcState;
 use super::side::SideState;
 use super::tcp::{Judgement, MAX_WINDOW_SHIFT, Segment};
 use crate::units::Timestamp;
@@ -36,6 +39,10 @@ pub struct Trouble {
     pub fast_retransmissions: u32,
     /// Of these, sent after a timeout.
     pub rto_retransmissions: u32,
+    /// Of these, tail loss probes (RFC 8985).
+    pub tail_loss_probes: u32,
+    /// Of these, one or the other: what follows would tell, and nothing does.
+    pub probe_or_rto_retransmissions: u32,
     /// Of these, repeats of what was acknowledged already.
     pub spurious_retransmissions: u32,
     /// Time from the segment before, of those that take up sequence numbers, to each
@@ -53,6 +60,14 @@ pub struct Trouble {
     pub zero_window_probes: u32,
     /// Segments that only make the peer answer.
     pub keep_alives: u32,
+    /// Of these, the last ones, after which the peer sent nothing more.
+    pub unanswered_keep_alives: u32,
+    /// SYNs and SYN-ACKs that were sent again.
+    pub syn_repeats: u32,
+    /// How long it announced a window of zero.
+    pub zero_window_time: Duration,
+    /// How often it has sent again what its peer waits for, since that last acknowledged anything new.
+    pub last_repeats: u32,
 }
 
 /// What is kept of a side to tell its troubles.
@@ -63,10 +78,30 @@ pub(super) struct Watch {
     duplicates: u32,
     duplicate_position: u64,
     duplicate_at: Timestamp,
+    /// What had been acknowledged when the latest retransmissions began.
+    repeats_at: u64,
+    /// How many there were since.
+    repeats: u32,
+    /// Time before the first of them, as long as it is not known what it was.
+    undecided: Option<Duration>,
+    /// What it turned out to be.
+    pub(super) decided: Option<Mark>,
+    /// Since when it has announced a window of zero.
+    zero_since: Option<Timestamp>,
     /// What the letters `t`, `w` and `g` of `history` count.
     pub(super) letters_t: u32,
     pub(super) letters_w: u32,
     pub(super) letters_g: u32,
+    /// Position of the byte that asked a peer without room.
+    pub(super) probed: Option<u64>,
+    /// A RST of the peer acknowledges its FIN.
+    pub(super) fin_taken: bool,
+    /// Its SYN-ACK gives a cookie, and the SYN is not captured yet.
+    pub(super) gives_cookie: bool,
+    /// What its SYN had of Fast Open.
+    pub(super) fast_open: Option<FastOpen>,
+    /// Where it stood when a RST of its peer closed it.
+    pub(super) before_reset: Option<(RfcState, Timestamp)>,
 }
 
 /// Tells what is remarkable about a segment and counts it. The segment has been judged, and its
@@ -80,6 +115,7 @@ pub(super) fn note(
 ) -> Marks {
     let Segment { flags, tcp, .. } = *segment;
     let plain = flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) == 0;
+    let rst = flags.has(TcpFlags::RST);
     let mut marks = Marks::default();
     let again = judgement.syn_again || judgement.data_again || judgement.fin_again;
     marks.add_if(Mark::Retransmission, again);
@@ -95,11 +131,23 @@ pub(super) fn note(
     if flags.has(TcpFlags::ACK) && !flags.has(TcpFlags::RST) && peer.isn_known {
         note_acknowledgement(me, peer, segment, judgement, plain, &mut marks);
     }
+    if let Some(watch) = &mut peer.watch {
+        watch.told.unanswered_keep_alives = 0;
+    }
     if !marks.is_empty() {
         count(me, peer, segment, judgement, &mut marks);
     }
-    me.window = tcp.window;
-    me.asked = marks.has(Mark::KeepAlive) || marks.has(Mark::ZeroWindowProbe);
+    if let Some(watch) = &mut me.watch
+        && (tcp.window > 0 || rst)
+    {
+        watch.end_zero_window(segment.at);
+    }
+    if !rst {
+        me.window = tcp.window;
+    }
+    me.asked = marks.has(Mark::KeepAlive)
+        || marks.has(Mark::ZeroWindowProbe)
+        || segment.signals().has(Signals::DATA_FIN);
     if judgement.takes_numbers() {
         me.sent_at = segment.at;
     }
@@ -117,7 +165,7 @@ fn note_window(
     let tcp = segment.tcp;
     marks.add_if(Mark::ZeroWindow, tcp.window == 0);
     let next = me.next.cast_signed();
-    let full_peer = peer.window == 0 && peer.pkts > 0;
+    let full_peer = peer.window == 0 && peer.pkts > 0 && !segment.is_news();
     if full_peer && judgement.data_len <= 1 && me.next > 1 {
         let one_new = judgement.data_len == 1 && judgement.start == next;
         let asks = one_new || judgement.start == next - 1;
@@ -151,7 +199,7 @@ fn note_acknowledgement(
     let tcp = segment.tcp;
     if !peer.has_acknowledged(tcp.ack) {
         // What was told once is not told again.
-        let beyond = peer.is_beyond(tcp.ack) && peer.pkts > 0;
+        let beyond = peer.is_beyond(tcp.ack) && peer.pkts > 0 && !peer.takes_probe(tcp.ack);
         marks.add_if(Mark::AckLostSegment, beyond);
         return;
     }
@@ -161,8 +209,10 @@ fn note_acknowledgement(
         && tcp.window != 0
         && me.pkts > 1
         && judgement.start == me.next.cast_signed();
-    // The answer to a keep-alive or a probe repeats an acknowledgement by intent.
-    marks.add_if(Mark::DuplicateAck, same && !peer.asked);
+    // The answer to a keep-alive, a probe or a DATA_FIN repeats an acknowledgement by intent, and so does what is
+    // sent for an option of Multipath TCP.
+    let intended = peer.asked || segment.is_news();
+    marks.add_if(Mark::DuplicateAck, same && !intended);
 }
 
 /// Counts what is remarkable, and tells the kind of a retransmission.
@@ -176,17 +226,25 @@ fn count(
 ) {
     if marks.has(Mark::Retransmission) {
         let kind = kind(me, peer, segment, judgement);
+        let gap = segment.at.since(me.sent_at);
+        // In a simultaneous open the SYN-ACK is the second SYN, and no repeat.
+        let (greets, greeted) = (segment.flags.has(TcpFlags::ACK), me.greeted);
+        let kind = me.repeated(peer, kind, gap, judgement.start <= me.acked.cast_signed());
         if let Some(kind) = kind {
             marks.add(kind);
         }
-        let gap = segment.at.since(me.sent_at);
         let trouble = &mut me.watch().told;
         bump(&mut trouble.retransmissions);
         match kind {
             Some(Mark::Fast) => bump(&mut trouble.fast_retransmissions),
             Some(Mark::Rto) => bump(&mut trouble.rto_retransmissions),
             Some(Mark::Spurious) => bump(&mut trouble.spurious_retransmissions),
+            Some(Mark::Probe) => bump(&mut trouble.tail_loss_probes),
+            Some(Mark::ProbeOrRto) => bump(&mut trouble.probe_or_rto_retransmissions),
             _ => {}
+        }
+        if judgement.syn_again && (!greets || greeted) {
+            bump(&mut trouble.syn_repeats);
         }
         if trouble.retransmission_gaps.len() < MAX_GAPS_KEPT {
             trouble.retransmission_gaps.push(gap);
@@ -206,6 +264,12 @@ fn count(
             _ => continue,
         };
         bump(counter(&mut me.watch().told));
+    }
+    if marks.has(Mark::KeepAlive) {
+        bump(&mut me.watch().told.unanswered_keep_alives);
+    }
+    if marks.has(Mark::ZeroWindow) {
+        me.watch().zero_since.get_or_insert(segment.at);
     }
     if marks.has(Mark::DuplicateAck) {
         let position = peer.acked;
@@ -228,7 +292,12 @@ fn kind(
 ) -> Option<Mark> {
     let acked = me.acked.cast_signed();
     if judgement.end <= acked {
-        return Some(Mark::Spurious);
+        let greets = segment.flags.has(TcpFlags::SYN) && segment.flags.has(TcpFlags::ACK);
+        return Some(if greets && me.greeted {
+            Mark::NotAccepted
+        } else {
+            Mark::Spurious
+        });
     }
     let asked_for = peer.watch.as_ref().is_some_and(|watch| {
         watch.duplicates >= FAST_AFTER_DUPLICATES
@@ -239,7 +308,93 @@ fn kind(
         return Some(Mark::Fast);
     }
     let waited = segment.at.since(me.sent_at) >= LEAST_RTO;
-    (judgement.start <= acked && waited).then_some(Mark::Rto)
+    if judgement.start <= acked {
+        return waited.then_some(Mark::Rto);
+    }
+    // A timeout repeats what was not acknowledged first; a probe repeats what was sent last.
+    let repeats_ack = peer
+        .watch
+        .as_ref()
+        .is_some_and(|watch| watch.duplicates > 0 && watch.duplicate_position == me.acked);
+    let is_tail = judgement.end == me.next.cast_signed() && !repeats_ack;
+    (is_tail && may_probe(me, peer)).then_some(Mark::Probe)
+}
+
+/// Whether tail loss probes can be: they take selective acknowledgements.
+fn may_probe(me: &SideState, peer: &SideState) -> bool {
+    let sack = |side: &SideState| side.syn.is_none_or(|syn| syn.sack_permitted);
+    sack(me) && sack(peer) && me.acked > 0
+}
+
+impl SideState {
+    /// Takes note of a retransmission, of a kind as far as it tells itself; gives the kind by those around it.
+    ///
+    /// A timer of retransmission begins anew after a probe, with the time that it had; after a timeout it waits twice as
+    /// long. So the second of two repeats tells what the first one was.
+    fn repeated(
+        &mut self,
+        peer: &SideState,
+        kind: Option<Mark>,
+        gap: Duration,
+        is_head: bool,
+    ) -> Option<Mark> {
+        if matches!(kind, Some(Mark::Spurious | Mark::NotAccepted)) {
+            return kind;
+        }
+        let may_probe = may_probe(self, peer);
+        let acked = self.acked;
+        let watch = self.watch();
+        if watch.repeats_at != acked || watch.repeats == 0 {
+            watch.repeats_at = acked;
+            watch.repeats = 0;
+            watch.told.last_repeats = 0;
+            watch.undecided = None;
+        }
+        bump(&mut watch.repeats);
+        if is_head {
+            bump(&mut watch.told.last_repeats);
+        }
+        let first = watch.repeats == 1;
+        if kind == Some(Mark::Rto)
+            && let Some(before) = watch.undecided.take()
+        {
+            // Twice as long, but for the granularity of timers.
+            let was = if gap * 2 < before * 3 {
+                Mark::Probe
+            } else {
+                Mark::Rto
+            };
+            let told = &mut watch.told;
+            told.probe_or_rto_retransmissions = told.probe_or_rto_retransmissions.saturating_sub(1);
+            bump(match was {
+                Mark::Probe => &mut told.tail_loss_probes,
+                _ => &mut told.rto_retransmissions,
+            });
+            watch.decided = Some(was);
+        }
+        if kind == Some(Mark::Rto) && first && may_probe {
+            watch.undecided = Some(gap);
+            return Some(Mark::ProbeOrRto);
+        }
+        kind
+    }
+}
+
+impl Watch {
+    /// Nothing more comes: `acked` is what the peer had acknowledged, `last` the time of the flow's last packet.
+    pub(super) fn finish(&mut self, acked: u64, last: Timestamp) {
+        self.end_zero_window(last);
+        if self.repeats_at != acked {
+            self.told.last_repeats = 0;
+        }
+    }
+
+    /// A window of zero ends, if it was one.
+    pub(super) fn end_zero_window(&mut self, at: Timestamp) {
+        if let Some(since) = self.zero_since.take() {
+            self.told.zero_window_time += at.since(since);
+        }
+    }
 }
 
 fn bump(counter: &mut u32) {

@@ -120,6 +120,10 @@ pub struct FlowsArgs {
     /// End UDP conversations that have had no packet for so long, and print them then
     #[arg(long, value_name = "DURATION")]
     pub udp_timeout: Option<String>,
+    /// Take segments and datagrams with wrong checksums for right: for captures that were
+    /// anonymised, rewritten, or taken before a network card filled the checksums in
+    #[arg(long)]
+    pub no_checksums: bool,
     /// Go on reading while the file grows, until ctrl-c; flows are printed as they end
     /// [timeouts: 5m for TCP, 1m for UDP]
     #[arg(long)]
@@ -140,7 +144,7 @@ pub struct CheckArgs {
     pub flow: Vec<String>,
     /// The pattern that each of them must match, or `@FILE` with a pattern in it; see
     /// docs/patterns.md
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
     pub pattern: Option<String>,
     /// A file with named patterns that `--pattern` uses; may be given more than once
     #[arg(long, value_name = "FILE")]
@@ -161,6 +165,10 @@ pub struct CheckArgs {
     /// The cell of the matrix [default: the one whose evidence the capture is]
     #[arg(long, value_name = "NAME", requires = "expect")]
     pub cell: Option<String>,
+    /// Take segments and datagrams with wrong checksums for right: for captures that were
+    /// anonymised, rewritten, or taken before a network card filled the checksums in
+    #[arg(long)]
+    pub no_checksums: bool,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -193,6 +201,10 @@ pub struct LearnArgs {
     /// they were always the same
     #[arg(long)]
     pub exact: bool,
+    /// Take segments and datagrams with wrong checksums for right: for captures that were
+    /// anonymised, rewritten, or taken before a network card filled the checksums in
+    #[arg(long)]
+    pub no_checksums: bool,
     /// Print a definition of this name
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,

@@ -3,18 +3,24 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::exit::Exit;
+use super::say;
 use crate::pcapng::OpenError;
-use crate::reconcile::{Alignment, Capture, Clock, Reconciled};
+use crate::reconcile::{Alignment, Clock, Outline, ReconcileError, Reconciliation, Source, Tally};
 use crate::units::{printable, show_duration};
+use crate::wire::Checksums;
 
 /// What files with captures are called, compressed ones too.
 const ENDINGS: [&str; 3] = ["pcapng", "pcap", "cap"];
 
+/// What standard input is called.
+pub(super) const STDIN: &str = "-";
+
 /// What follows such an ending where a file is compressed.
-const PACKED: [&str; 2] = [".gz", ".zst"];
+const PACKED: [&str; 3] = [".gz", ".zst", ".lz4"];
 
 /// The most captures that are put together.
 const MAX_CAPTURES: usize = 64;
@@ -38,6 +44,9 @@ pub(super) enum CapturesError {
     /// Too many files.
     #[error("{0} captures: at most {MAX_CAPTURES} can be put together")]
     TooMany(usize),
+    /// They cannot be put together.
+    #[error(transparent)]
+    Reconcile(ReconcileError),
 }
 
 /// The capture in a folder of evidence, or the file itself.
@@ -49,12 +58,18 @@ pub(super) fn capture_file(path: &Path) -> PathBuf {
     }
 }
 
+/// What `--no-checksums` asks for.
+pub(super) fn checksums(no_checksums: bool) -> Checksums {
+    if no_checksums {
+        Checksums::Ignored
+    } else {
+        Checksums::Judged
+    }
+}
+
 /// The files that arguments mean: each file itself, and of a folder the captures in it.
 /// A file that is named twice is one, and `out` in a folder is none of them.
-pub(super) fn files(
-    arguments: &[PathBuf],
-    out: Option<&Path>,
-) -> Result<Vec<PathBuf>, CapturesError> {
+fn files(arguments: &[PathBuf], out: Option<&Path>) -> Result<Vec<PathBuf>, CapturesError> {
     let mut files = Vec::new();
     let mut known = HashSet::new();
     // What cannot be resolved is told when it is opened.
@@ -64,6 +79,9 @@ pub(super) fn files(
         let found = if argument.is_dir() {
             let mut found = in_folder(argument)?;
             found.retain(|path| Some(resolved(path)) != out);
+            if found.is_empty() {
+                return Err(CapturesError::EmptyFolder(argument.clone()));
+            }
             found
         } else {
             vec![argument.clone()]
@@ -101,11 +119,27 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, CapturesError> {
     Ok(found)
 }
 
-/// Reads captures, each called by its file's name without the ending.
-pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Capture>, CapturesError> {
-    let mut captures: Vec<Capture> = Vec::new();
+/// Reads the captures that arguments mean for the first time, to put them together; `out` is none of them.
+pub(super) fn reconcile(
+    arguments: &[PathBuf],
+    out: Option<&Path>,
+) -> Result<Reconciliation<File>, CapturesError> {
+    let files = files(arguments, out)?;
+    Reconciliation::of(sources(&files)?).map_err(|error| match error {
+        ReconcileError::Open { place, cause, .. } if place < files.len() => CapturesError::Open {
+            path: files[place].clone(),
+            cause,
+        },
+        other => CapturesError::Reconcile(other),
+    })
+}
+
+/// Opens captures, each called by its file's name without the ending.
+fn sources(files: &[PathBuf]) -> Result<Vec<Source<File>>, CapturesError> {
+    let mut names: HashSet<String> = HashSet::new();
+    let mut sources = Vec::new();
     for path in files {
-        let file = File::open(path).map_err(|cause| CapturesError::Io {
+        let file = open(path).map_err(|cause| CapturesError::Io {
             path: path.clone(),
             operation: "open the capture",
             cause,
@@ -115,19 +149,33 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Capture>, CapturesError> {
             None => printable(&path.file_name().unwrap_or_default().to_string_lossy()),
         };
         // Files of different folders may have one name.
-        let taken = captures.iter().any(|capture| capture.name == name);
-        let name = if taken {
+        let name = if names.contains(&name) {
             printable(&path.to_string_lossy())
         } else {
             name
         };
-        let capture = Capture::read(&name, file).map_err(|cause| CapturesError::Open {
-            path: path.clone(),
-            cause,
-        })?;
-        captures.push(capture);
+        sources.push(Source::new(&name, file));
+        names.insert(name);
     }
-    Ok(captures)
+    Ok(sources)
+}
+
+/// Opens a file that can be read twice; what comes from a pipe is put aside first.
+fn open(path: &Path) -> io::Result<File> {
+    if path == Path::new(STDIN) {
+        return put_aside(&mut io::stdin().lock());
+    }
+    let mut file = File::open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    put_aside(&mut file)
+}
+
+fn put_aside(input: &mut impl Read) -> io::Result<File> {
+    let mut aside = tempfile::tempfile()?;
+    io::copy(input, &mut aside)?;
+    Ok(aside)
 }
 
 /// The name of a file without the ending of a capture; none where it has no such ending.
@@ -142,38 +190,93 @@ fn stem(path: &Path) -> Option<String> {
 }
 
 /// What there is to say of captures that were put together: clocks, losses, doubts.
-pub(super) struct Account<'a>(pub(super) &'a Reconciled);
+pub(super) struct Account<'a> {
+    outline: &'a Outline,
+    clocks: &'a [Clock],
+    tally: &'a Tally,
+}
+
+impl<'a> Account<'a> {
+    /// Of all packets that were told so far.
+    pub(super) fn of(joining: &'a Reconciliation<File>) -> Self {
+        Self {
+            outline: joining.outline(),
+            clocks: joining.clocks(),
+            tally: joining.tally(),
+        }
+    }
+}
+
+/// Tells on stderr how captures were put together, and gives the code to end with.
+pub(super) fn tell(account: &Account<'_>) -> Exit {
+    say::text(&format!("{account}\n"));
+    for (name, blocks) in &account.outline.unaligned {
+        say::text(&format!("{name}: {}\n", say::unaligned(*blocks)));
+    }
+    let stops = &account.outline.stops;
+    for (name, stop) in stops {
+        say::failure(Exit::Input, &format!("{name}: {stop}"));
+    }
+    if stops.is_empty() {
+        Exit::Passed
+    } else {
+        Exit::Input
+    }
+}
 
 impl fmt::Display for Account<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(joined) = self;
-        for (place, (name, clock)) in joined.places.iter().zip(&joined.clocks).enumerate() {
+        let places = &self.outline.places;
+        let name = |place: usize| places.get(place).map_or("", String::as_str);
+        for (place, clock) in self.clocks.iter().enumerate() {
             if place == 0 {
-                writeln!(f, "{name}: its clock is the reference")?;
+                writeln!(f, "{}: its clock is the reference", name(place))?;
+            } else if clock.alignment == Alignment::Unknown
+                && self.clocks.iter().any(|other| other.against == place)
+            {
+                let first = name(0);
+                writeln!(
+                    f,
+                    "{}: its clock cannot be aligned with that of {first}: they share no packet",
+                    name(place)
+                )?;
             } else {
-                let against = joined.places.get(clock.against).map_or("", String::as_str);
-                writeln!(f, "{name}: {}", clock_line(clock, against))?;
+                let line = clock_line(clock, name(clock.against));
+                writeln!(f, "{}: {line}", name(place))?;
             }
         }
-        let [arrived, lost, unsent, unwatched] = joined.counts();
-        let count = joined.passages.len();
+        let count = self.tally.packets();
+        let Tally {
+            arrived,
+            lost,
+            unsent,
+            unwatched,
+            hasty,
+            offloaded,
+        } = self.tally;
         let packets = if count == 1 { "packet" } else { "packets" };
         write!(f, "{count} {packets}: {arrived} arrived, {lost} lost")?;
-        if unsent > 0 {
+        if *unsent > 0 {
             write!(f, ", {unsent} not recorded where they were sent")?;
         }
-        if unwatched > 0 {
+        if *unwatched > 0 {
             write!(f, ", {unwatched} seen at one place only")?;
         }
-        for [a, b] in &joined.offloaded {
+        if *hasty > 0 {
             write!(
                 f,
-                "\n{a} and {b} do not show the same packets: a network card cuts or joins segments behind its \
-                 capture, so nothing between them is called lost; `ethtool -K INTERFACE tso off gso off gro off` \
-                 before capturing helps"
+                "\n{hasty} of these may be lost: too many packets came within the time that one is under way"
             )?;
         }
-        for (name, dropped) in &joined.dropped {
+        for [a, b] in offloaded.iter().map(|pair| pair.map(name)) {
+            write!(
+                f,
+                "\n{a} and {b} show the same bytes in other packets: a network card cuts or joins segments behind its \
+                 capture, so these are not called lost; `ethtool -K INTERFACE tso off gso off gro off` before \
+                 capturing helps"
+            )?;
+        }
+        for (name, dropped) in &self.outline.dropped {
             write!(
                 f,
                 "\n{name}: its capture dropped {dropped} packets, so that some that seem lost may have arrived"
@@ -231,6 +334,7 @@ mod tests {
             ("hosts/alice.pcapng", Some("alice")),
             ("a.b.pcap.gz", Some("a.b")),
             ("x.cap.zst", Some("x")),
+            ("x.pcapng.lz4", Some("x")),
             ("notes.txt", None),
             (".pcap", None),
         ] {

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use super::args::LearnArgs;
+use super::captures::checksums;
 use super::check::{Capture, selectors};
 use super::exit::Exit;
 use super::input::{show_diagnostics, show_error};
@@ -31,10 +32,11 @@ fn learned(args: &LearnArgs) -> Result<String, Exit> {
     }
     let mut flows = Vec::new();
     for path in &args.captures {
-        let capture = Capture::read(path, true).map_err(|message| wrong(&message))?;
-        if let Some(stop) = &capture.stop {
+        let capture = Capture::read(path, true, checksums(args.no_checksums));
+        let capture = capture.map_err(|message| wrong(&message))?;
+        capture.tell(path);
+        if capture.stop.is_some() {
             // Its last connections may go on behind the end.
-            show_error(&format!("{}: {stop}", path.display()));
             return Err(Exit::Inconclusive);
         }
         let selectors = selectors(&args.flow, &capture.names).map_err(|diagnostics| {

@@ -1,6 +1,6 @@
 //! What one flow must be.
 
-use crate::analysis::{ConnState, Event, EventKind, Flow, Sender};
+use crate::analysis::{Closer, ConnState, Event, EventKind, Flow, Sender};
 use crate::pattern::{EventPattern, NamedEvent, Pattern};
 
 use super::types::Annotation;
@@ -98,13 +98,14 @@ impl FlowRules<'_> {
             return;
         };
         let closing = closing_event(flow).map(|(_, event)| event);
-        if closer == wanted {
+        let by = closer.side();
+        if by == Some(wanted) {
             if let Some(event) = closing {
                 outcome.note(event.frame, format!("expected: {wanted_name} closes first"));
             }
             return;
         }
-        let name = names.of(closer);
+        let name = by.map_or("neither side", |side| names.of(side));
         let place = closing.map_or(String::new(), |event| {
             format!(" ({} in frame {})", event.kind, event.frame)
         });
@@ -169,7 +170,11 @@ impl Outcome {
 
 /// The event by which the flow began to end, with its index: its first FIN or RST.
 fn closing_event(flow: &Flow) -> Option<(usize, &Event)> {
-    let closes = |event: &Event| matches!(event.kind, EventKind::Fin | EventKind::Rst);
+    let nobody = flow.closed_by == Some(Closer::Neither);
+    let closes = |event: &Event| {
+        let ends = matches!(event.kind, EventKind::Fin | EventKind::Rst);
+        ends && !event.older && (nobody || !event.foreign)
+    };
     let mut events = flow.events.iter().enumerate();
     events.find(|(_, event)| closes(event))
 }

@@ -112,12 +112,17 @@ pub(super) fn flow(
         resp_side: Side::default(),
         conn_state,
         history: "Sh".to_owned(),
-        closed_by: events.iter().find(|e| closes(e.kind)).map(|e| e.sender),
+        closed_by: events
+            .iter()
+            .find(|e| closes(e.kind))
+            .map(|e| e.sender.into()),
         opened_by: None,
+        fast_open: None,
         reset: None,
         ended: None,
         completeness: 0,
         tunnels: crate::wire::Tunnels::default(),
+        multipath: None,
         icmp_errors: Vec::new(),
         events,
         steps: Steps::default(),

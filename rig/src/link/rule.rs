@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::packet::{Header, ICMP, TCP, UDP};
-use crate::analysis::{Event, EventKind, MAX_PAYLOAD_KEPT_BYTES, Sender, TcpFlags};
+use crate::analysis::{Event, EventKind, MAX_PAYLOAD_KEPT_BYTES, Sender, Signals, TcpFlags};
 use crate::pattern::{EventPattern, PatternError};
 use crate::units::Timestamp;
 use crate::wire::{LinkType, Tcp, Transport, decode};
@@ -156,6 +156,10 @@ fn events(packet: &[u8]) -> Vec<Event> {
         retransmission: false,
         lost: false,
         coalesced: false,
+        older: false,
+        fast_open: false,
+        foreign: false,
+        multipath: Signals::default(),
         payload: Vec::new(),
     };
     match read.transport {
@@ -172,17 +176,21 @@ fn events(packet: &[u8]) -> Vec<Event> {
 
 fn segment_events(tcp: &Tcp<'_>, plain: &Event) -> Vec<Event> {
     let flags = TcpFlags(tcp.flags);
+    let multipath = Signals::of(tcp);
     let of_kind = |kind| Event {
         kind,
         flags,
         win_bytes: u32::from(tcp.window),
+        multipath,
         ..plain.clone()
     };
     let mut events = Vec::new();
     if flags.has(TcpFlags::SYN) {
         let is_answer = flags.has(TcpFlags::ACK);
+        let options = tcp.options();
         events.push(Event {
-            mss_bytes: tcp.options().mss_bytes,
+            mss_bytes: options.mss_bytes,
+            fast_open: options.fast_open.is_some(),
             ..of_kind(if is_answer {
                 EventKind::SynAck
             } else {

@@ -7,7 +7,7 @@ use crate::units::{parse_duration, printable};
 
 use super::cursor::Cursor;
 use super::error::{PatternError, near_name, quoted};
-use super::item::{BytesTest, Condition, FlagsTest, Subject};
+use super::item::{BytesTest, Condition, FlagsTest, MULTIPATH, Subject};
 
 /// The most conditions on one event: each costs a comparison for each event of a flow.
 const MAX_CONDITIONS: usize = 16;
@@ -15,7 +15,7 @@ const MAX_CONDITIONS: usize = 16;
 const MAX_BYTES_TEXT: usize = MAX_PAYLOAD_KEPT_BYTES;
 
 /// Every condition, in the order in which messages list them.
-const CONDITIONS: [&str; 9] = [
+const CONDITIONS: [&str; 18] = [
     "len",
     "bytes",
     "gap",
@@ -25,6 +25,15 @@ const CONDITIONS: [&str; 9] = [
     "retransmission",
     "lost",
     "coalesced",
+    "older",
+    "fast-open",
+    "accepts-data",
+    "foreign",
+    "mptcp",
+    "join",
+    "data-fin",
+    "fastclose",
+    "reinjected",
 ];
 
 /// Reads `[condition, …]` where it follows; `kind` is the event's, `None` for ANY.
@@ -79,15 +88,22 @@ fn subject(cursor: &mut Cursor<'_>, kind: Option<EventKind>) -> Result<Subject, 
         return Err(cursor.error_since(start, problem));
     }
     let wanted = !negated;
+    if let Some((_, signal)) = MULTIPATH.iter().find(|(known, _)| *known == name) {
+        return Ok(Subject::Multipath(*signal, wanted));
+    }
     match name {
         "retransmission" => return Ok(Subject::Retransmission(wanted)),
         "lost" => return Ok(Subject::Lost(wanted)),
         "coalesced" => return Ok(Subject::Coalesced(wanted)),
+        "older" => return Ok(Subject::Older(wanted)),
+        "fast-open" => return Ok(Subject::FastOpen(wanted)),
+        "accepts-data" => return Ok(Subject::AcceptsData(wanted)),
+        "foreign" => return Ok(Subject::Foreign(wanted)),
         _ if !CONDITIONS.contains(&name) => return Err(unknown(cursor, start, name)),
         _ if negated => {
             return Err(cursor
                 .error_since(start, format!("`!` does not go with `{name}`"))
-                .hint("`!` goes with retransmission, lost and coalesced"));
+                .hint("`!` goes with retransmission, lost, coalesced, older, fast-open, accepts-data, foreign, mptcp, join, data-fin, fastclose and reinjected"));
         }
         _ => {}
     }
@@ -105,14 +121,24 @@ fn subject(cursor: &mut Cursor<'_>, kind: Option<EventKind>) -> Result<Subject, 
 /// Why a condition makes no sense on this kind of event.
 fn never_holds(name: &str, kind: EventKind) -> Option<String> {
     let fits = match name {
-        "len" | "bytes" | "coalesced" => kind == EventKind::Data,
-        "mss" => matches!(kind, EventKind::Syn | EventKind::SynAck),
+        "len" | "bytes" | "coalesced" | "reinjected" => kind == EventKind::Data,
+        "mss" | "fast-open" => matches!(kind, EventKind::Syn | EventKind::SynAck),
+        "accepts-data" => kind == EventKind::SynAck,
+        "foreign" => kind == EventKind::Rst,
+        "data-fin" => !matches!(kind, EventKind::Syn | EventKind::SynAck | EventKind::Rst),
+        "join" => !matches!(kind, EventKind::Data | EventKind::Fin | EventKind::Rst),
+        "fastclose" => matches!(kind, EventKind::Ack | EventKind::Rst | EventKind::Data),
         _ => true,
     };
-    let carrier = if name == "mss" {
-        "SYN and SYN-ACK announce one"
-    } else {
-        "DATA carries payload"
+    let carrier = match name {
+        "mss" => "SYN and SYN-ACK announce one",
+        "fast-open" => "SYN and SYN-ACK have the option",
+        "accepts-data" => "SYN-ACK answers a SYN",
+        "foreign" => "a RST is sent by others",
+        "data-fin" => "DATA, FIN and ACK carry a DATA_FIN",
+        "join" => "the handshake carries MP_JOIN",
+        "fastclose" => "RST, ACK and DATA carry MP_FASTCLOSE",
+        _ => "DATA carries payload",
     };
     (!fits).then(|| format!("`{name}` never holds for {kind}: only {carrier}"))
 }
@@ -385,7 +411,7 @@ fn escape(cursor: &mut Cursor<'_>, start: usize) -> Result<u8, PatternError> {
 #[cfg(test)]
 mod tests {
     use super::super::Pattern;
-    use super::super::testing::assert_errors;
+    use super::super::testing::{assert_errors, events};
     use super::*;
 
     #[test]
@@ -425,6 +451,10 @@ mod tests {
             ),
             ("> DATA[len<0]", 10, 2, "less than 0", ""),
             ("> FIN[len=1]", 6, 3, "only DATA carries payload", ""),
+            ("> RST[data-fin]", 6, 8, "only DATA, FIN and ACK", ""),
+            ("> DATA[join]", 7, 4, "only the handshake", ""),
+            ("> SYN[fastclose]", 6, 9, "only RST, ACK and DATA", ""),
+            ("> ACK[reinjected]", 6, 10, "only DATA", ""),
             ("> DATA[mss=1460]", 7, 3, "only SYN and SYN-ACK", ""),
             ("> FIN[gap>=200]", 11, 3, "`200` is not a duration", "200ms"),
             ("> FIN[gap=1s]", 9, 3, "exactly", "tolerance"),
@@ -443,6 +473,37 @@ mod tests {
             ("> DATA[bytes=\"\\xé\"]", 14, 2, "not known", "\\x"),
             ("> DATA[!len=1]", 8, 3, "`!` does not go with `len`", "lost"),
         ]);
+    }
+
+    #[test]
+    fn multipath_is_asked_for_by_name() {
+        let flow = events(
+            "> SYN mptcp; < SYN-ACK mptcp; > ACK join; > DATA 4 reinjected; > ACK data-fin; < RST fastclose",
+        );
+        for (text, matches) in [
+            (
+                "> SYN[mptcp] < SYN-ACK ... > ACK[data-fin] < RST[fastclose]",
+                true,
+            ),
+            (
+                "> SYN < SYN-ACK > ACK[data-fin] > DATA[reinjected] ... < RST",
+                false,
+            ),
+            (
+                "> SYN < SYN-ACK > ACK[join] > DATA[reinjected] ... < RST",
+                true,
+            ),
+            ("> SYN[!mptcp] - ANY*", false),
+            ("> SYN < SYN-ACK > DATA[!reinjected] < RST", false),
+            ("> SYN < SYN-ACK > DATA < RST[!fastclose]", false),
+            ("- ANY[mptcp, !data-fin]* - ANY[data-fin] - ANY", true),
+        ] {
+            let pattern = Pattern::parse(text).unwrap();
+            assert_eq!(pattern.matches(&flow).is_ok(), matches, "{text}");
+        }
+        let wrong = Pattern::parse("> SYN < SYN-ACK > DATA[data-fin] < RST").unwrap();
+        let mismatch = wrong.matches(&flow).unwrap_err().to_string();
+        assert!(mismatch.contains("it has no `data-fin`"), "{mismatch}");
     }
 
     #[test]

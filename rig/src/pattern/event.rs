@@ -50,14 +50,16 @@ impl EventPattern {
         match conditions.find(|condition| !condition.is_told_by_one_packet()) {
             Some(condition) => {
                 let message = format!("`{}` is not told by one packet", condition.text);
-                Err(error(message).hint("use len, bytes, flags, win and mss"))
+                Err(error(message)
+                    .hint("use len, bytes, flags, win, mss, mptcp, join, data-fin and fastclose"))
             }
             None => Ok(event),
         }
     }
 
     /// Whether the event at `index` of a flow is such a one. Other than in a pattern, a repeat is
-    /// an event like any other here, whether or not the conditions ask about it.
+    /// an event like any other here, whether or not the conditions ask about it. One of an older connection is
+    /// such a one only where they do.
     #[must_use]
     pub fn takes(&self, events: &[Event], index: usize) -> bool {
         let (Some(test), Some(event)) = (self.item.event_test(), events.get(index)) else {
@@ -65,6 +67,7 @@ impl EventPattern {
         };
         test.sender.is_none_or(|sender| sender == event.sender)
             && test.kind.is_none_or(|kind| kind == event.kind)
+            && (!event.older || test.asks_for_older())
             && test
                 .conditions
                 .iter()

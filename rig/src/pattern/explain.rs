@@ -1,8 +1,8 @@
 //! Why a flow does not fit a pattern, in words.
 
-use crate::analysis::{Event, EventKind, Sender};
+use crate::analysis::{Event, EventKind, Sender, Signals};
 
-use super::item::{Item, Test};
+use super::item::{EventTest, Item, Test};
 use super::ladder;
 use super::matcher::gap;
 use super::outcome::Mismatch;
@@ -46,6 +46,8 @@ struct Place<'a> {
     at: usize,
     /// Items that could have taken the event, each once, `...` last.
     items: Vec<&'a Item>,
+    /// The FINs and RSTs that could come first from here on.
+    endings: Vec<&'a EventTest>,
     /// The flow could have ended here.
     may_end: bool,
 }
@@ -73,6 +75,7 @@ impl<'a> Place<'a> {
             events,
             at,
             items: waited,
+            endings: endings(program, items, waiting),
             may_end: waiting
                 .iter()
                 .any(|&state| program.instructions[state] == Instruction::Accept),
@@ -142,20 +145,60 @@ impl<'a> Place<'a> {
                     "the FIN came from the {sender}; the pattern expects the {other} to close first"
                 ))
             }
-            EventKind::Fin if self.waits_for(EventKind::Rst, None) => Some(format!(
-                "the {sender} closed in order; the pattern expects a reset"
-            )),
-            EventKind::Rst if self.waits_for(EventKind::Rst, Some(other)) => Some(format!(
-                "the RST came from the {sender}; the pattern expects it from the {other}"
-            )),
             EventKind::Rst if unanswered && self.waits_for(EventKind::SynAck, None) => {
                 Some("the connection was refused".to_owned())
             }
-            EventKind::Rst if self.waits_for(EventKind::Fin, None) => Some(format!(
-                "the connection was reset by the {sender}; the pattern expects an orderly close"
-            )),
+            EventKind::Fin | EventKind::Rst if self.may_end_by(event.kind, sender) => {
+                self.hint_on_data_before(event.kind)
+            }
+            EventKind::Fin if self.expected_reset().is_some() => {
+                let reset = self.expected_reset()?;
+                Some(format!(
+                    "the {sender} closed in order; the pattern expects {reset}"
+                ))
+            }
+            EventKind::Rst => {
+                let reset = self.expected_reset();
+                let close = || (!self.endings.is_empty()).then(|| "an orderly close".to_owned());
+                let expected = reset.or_else(close)?;
+                Some(format!(
+                    "the connection was reset by the {sender}; the pattern expects {expected}"
+                ))
+            }
             _ => None,
         }
+    }
+
+    /// Whether the connection may end so from here on.
+    fn may_end_by(&self, kind: EventKind, sender: Sender) -> bool {
+        let fits = |test: &&EventTest| {
+            test.kind == Some(kind) && test.sender.is_none_or(|other| other == sender)
+        };
+        self.endings.iter().any(fits)
+    }
+
+    /// The reset that may come from here on: whose, where only one side's may.
+    fn expected_reset(&self) -> Option<String> {
+        let is_reset = |test: &&&EventTest| test.kind == Some(EventKind::Rst);
+        let mut sides = self.endings.iter().filter(is_reset).map(|test| test.sender);
+        let first = sides.next()?;
+        Some(match first.filter(|_| sides.all(|side| side == first)) {
+            Some(side) => format!("a reset by the {side}"),
+            None => "a reset".to_owned(),
+        })
+    }
+
+    /// The right ending came, and data was asked for before it of which there is none.
+    fn hint_on_data_before(&self, kind: EventKind) -> Option<String> {
+        let tests = self.items.iter().filter_map(|item| item.event_test());
+        let mut data = tests.filter(|test| test.kind == Some(EventKind::Data));
+        let none_came = |test: &EventTest| {
+            let before = &self.events[..self.at];
+            !before.iter().any(|event| test.names(event))
+        };
+        let side = data.find(|test| none_came(test))?.sender;
+        let whose = side.map_or_else(String::new, |side| format!(" of the {side}"));
+        Some(format!("no data{whose} came before the {kind}"))
     }
 
     fn hint_on_order(&self, event: &Event) -> Option<String> {
@@ -182,6 +225,30 @@ impl<'a> Place<'a> {
     }
 }
 
+/// The FINs and RSTs that some way through the pattern comes to first from these states.
+fn endings<'a>(program: &Program, items: &'a [Item], waiting: &[usize]) -> Vec<&'a EventTest> {
+    let mut seen = vec![false; program.instructions.len()];
+    let mut endings = Vec::new();
+    let mut states = waiting.to_vec();
+    while let Some(state) = states.pop() {
+        if std::mem::replace(&mut seen[state], true) {
+            continue;
+        }
+        match program.instructions[state] {
+            Instruction::Take(item) => match items[item].event_test() {
+                Some(test) if matches!(test.kind, Some(EventKind::Fin | EventKind::Rst)) => {
+                    endings.push(test);
+                }
+                _ => states.push(state + 1),
+            },
+            Instruction::Split(first, second) => states.extend([first, second]),
+            Instruction::Jump(target) => states.push(target),
+            Instruction::Accept => {}
+        }
+    }
+    endings
+}
+
 /// A repeat that was not folded: the pattern asks about such repeats, and has no more of them.
 fn hint_on_repeat(event: &Event) -> Option<String> {
     let (arrow, kind) = (event.sender.arrow(), event.kind);
@@ -201,6 +268,13 @@ fn described(event: &Event) -> String {
         (event.retransmission, " retransmission"),
         (event.lost, " lost"),
         (event.coalesced, " coalesced"),
+        (event.older, " older"),
+        (event.fast_open, " fast-open"),
+        (event.foreign, " foreign"),
+        (event.multipath.has(Signals::JOIN), " join"),
+        (event.multipath.has(Signals::DATA_FIN), " data-fin"),
+        (event.multipath.has(Signals::FASTCLOSE), " fastclose"),
+        (event.multipath.has(Signals::REINJECTED), " reinjected"),
     ] {
         if set {
             text.push_str(word);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::analysis::{Event, EventKind, Sender, TcpFlags};
+use crate::analysis::{Event, EventKind, Sender, Signals, TcpFlags};
 use crate::units::show_duration;
 
 /// An event or `...`, as the pattern's text has it.
@@ -69,6 +69,16 @@ pub(super) enum Subject {
     Lost(bool),
     /// Whether it carries more than one write.
     Coalesced(bool),
+    /// Whether it is of an older connection between the same endpoints.
+    Older(bool),
+    /// Whether it has a Fast Open option.
+    FastOpen(bool),
+    /// Whether it acknowledges payload of the SYN that it answers.
+    AcceptsData(bool),
+    /// Whether another than its alleged sender sent it.
+    Foreign(bool),
+    /// Whether it says this of Multipath TCP.
+    Multipath(Signals, bool),
 }
 
 /// How payload is compared.
@@ -89,6 +99,20 @@ pub(super) enum FlagsTest {
     Are,
     /// `*=`: these, others may be set too.
     Include,
+}
+
+/// What an event may say of Multipath TCP, by the names of the conditions that ask for it.
+pub(super) const MULTIPATH: [(&str, Signals); 5] = [
+    ("mptcp", Signals::ANY),
+    ("join", Signals::JOIN),
+    ("data-fin", Signals::DATA_FIN),
+    ("fastclose", Signals::FASTCLOSE),
+    ("reinjected", Signals::REINJECTED),
+];
+
+fn multipath_name(signal: Signals) -> &'static str {
+    let found = MULTIPATH.iter().find(|(_, known)| *known == signal);
+    found.map_or("mptcp", |(name, _)| *name)
 }
 
 /// The flags that conditions compare; ECE and CWR (RFC 3168) are the kernel's business.
@@ -125,12 +149,15 @@ impl Item {
 }
 
 impl EventTest {
-    /// Whether direction and name fit. A repeat is no new SYN, DATA or FIN: it fits only where the
-    /// item asks about retransmission, or names ANY.
+    /// Whether direction and name fit. A repeat is no new SYN, DATA or FIN, and what is of an older connection
+    /// is none of this one: each fits only where the item asks about it, or names ANY.
     pub(super) fn names(&self, event: &Event) -> bool {
+        let fits =
+            |is_such: bool, asks: fn(&Self) -> bool| !is_such || self.kind.is_none() || asks(self);
         self.sender.is_none_or(|sender| sender == event.sender)
             && self.kind.is_none_or(|kind| kind == event.kind)
-            && (!event.retransmission || self.kind.is_none() || self.asks_for_repeats())
+            && fits(event.retransmission, Self::asks_for_repeats)
+            && fits(event.older, Self::asks_for_older)
     }
 
     /// Whether `retransmission` stands in its conditions.
@@ -139,6 +166,13 @@ impl EventTest {
             .iter()
             .any(|c| matches!(c.subject, Subject::Retransmission(true)))
     }
+
+    /// Whether `older` stands in its conditions.
+    pub(super) fn asks_for_older(&self) -> bool {
+        self.conditions
+            .iter()
+            .any(|c| matches!(c.subject, Subject::Older(true)))
+    }
 }
 
 impl Condition {
@@ -146,7 +180,14 @@ impl Condition {
     pub(super) fn is_told_by_one_packet(&self) -> bool {
         !matches!(
             self.subject,
-            Subject::Gap(_) | Subject::Retransmission(_) | Subject::Lost(_) | Subject::Coalesced(_)
+            Subject::Gap(_)
+                | Subject::Retransmission(_)
+                | Subject::Lost(_)
+                | Subject::Coalesced(_)
+                | Subject::Older(_)
+                | Subject::AcceptsData(_)
+                | Subject::Foreign(_)
+                | Subject::Multipath(Signals::REINJECTED, _)
         )
     }
 
@@ -166,6 +207,11 @@ impl Condition {
             Subject::Retransmission(wanted) => event.retransmission == *wanted,
             Subject::Lost(wanted) => event.lost == *wanted,
             Subject::Coalesced(wanted) => event.coalesced == *wanted,
+            Subject::Older(wanted) => event.older == *wanted,
+            Subject::FastOpen(wanted) => event.fast_open == *wanted,
+            Subject::AcceptsData(wanted) => accepts_data(event) == *wanted,
+            Subject::Foreign(wanted) => event.foreign == *wanted,
+            Subject::Multipath(signal, wanted) => event.multipath.has(*signal) == *wanted,
         }
     }
 
@@ -185,8 +231,29 @@ impl Condition {
             Subject::Retransmission(_) => not(event.retransmission, "a retransmission"),
             Subject::Lost(_) => not(event.lost, "lost"),
             Subject::Coalesced(_) => not(event.coalesced, "coalesced"),
+            Subject::Older(_) => not(event.older, "of an older connection"),
+            Subject::FastOpen(_) if event.fast_open => "it has a Fast Open option".to_owned(),
+            Subject::FastOpen(_) => "it has no Fast Open option".to_owned(),
+            Subject::AcceptsData(_) => format!(
+                "it acknowledges {} bytes of payload",
+                event.ack.saturating_sub(1)
+            ),
+            Subject::Foreign(_) => not(event.foreign, "foreign"),
+            Subject::Multipath(signal, _) => {
+                let has = if event.multipath.has(*signal) {
+                    "has"
+                } else {
+                    "has no"
+                };
+                format!("it {has} `{}`", multipath_name(*signal))
+            }
         }
     }
+}
+
+/// Whether a SYN-ACK acknowledges more than the SYN.
+fn accepts_data(event: &Event) -> bool {
+    event.ack > 1
 }
 
 impl BytesTest {

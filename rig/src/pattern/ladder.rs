@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::analysis::{Event, EventKind};
+use crate::analysis::{Event, EventKind, Signals};
 
 /// Events shown from the beginning of the flow.
 const HEAD_ROWS: usize = 6;
@@ -68,7 +68,17 @@ fn write_row(out: &mut String, first: &Event, event: &Event, here: bool, beside:
         _ => String::new(),
     };
     let mut notes = format!("[{}]", event.flags);
-    for (set, note) in [(event.retransmission, " again"), (event.lost, " lost")] {
+    for (set, note) in [
+        (event.retransmission, " again"),
+        (event.lost, " lost"),
+        (event.older, " older"),
+        (event.fast_open, " fast open"),
+        (event.foreign, " foreign"),
+        (event.multipath.has(Signals::JOIN), " join"),
+        (event.multipath.has(Signals::DATA_FIN), " data-fin"),
+        (event.multipath.has(Signals::FASTCLOSE), " fastclose"),
+        (event.multipath.has(Signals::REINJECTED), " reinjected"),
+    ] {
         if set {
             notes.push_str(note);
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::analysis::{Event, EventKind, Sender};
 
 use super::error::PatternError;
-use super::item::{Item, Test};
+use super::item::{EventTest, Item, Test};
 use super::parse::Tree;
 
 /// The most instructions a pattern may compile to: each may cost a few steps for each event.
@@ -30,6 +30,8 @@ pub(super) struct Program {
     pub(super) instructions: Vec<Instruction>,
     /// Repeats that the pattern asks about, so that they are not folded.
     asked: Vec<(Sender, EventKind)>,
+    /// The same of events of an older connection.
+    asked_older: Vec<(Sender, EventKind)>,
 }
 
 impl Program {
@@ -54,16 +56,19 @@ impl Program {
         instructions.push(Instruction::Accept);
         Ok(Self {
             instructions,
-            asked: asked(items),
+            asked: asked(items, EventTest::asks_for_repeats),
+            asked_older: asked(items, EventTest::asks_for_older),
         })
     }
 
     /// Whether the flow may have `event` without the pattern naming it: plain acknowledgements
-    /// are the kernel's business, and a repeat is folded into what it repeats, unless the pattern
-    /// asks about repeats of that kind from that side.
+    /// are the kernel's business, a repeat is folded into what it repeats, and what is of an older connection
+    /// is none of this one, unless the pattern asks about such events of that kind from that side.
     pub(super) fn may_skip(&self, event: &Event) -> bool {
+        let what = (event.sender, event.kind);
         event.kind == EventKind::Ack
-            || (event.retransmission && !self.asked.contains(&(event.sender, event.kind)))
+            || (event.retransmission && !self.asked.contains(&what))
+            || (event.older && !self.asked_older.contains(&what))
     }
 }
 
@@ -152,8 +157,8 @@ fn hold_place(out: &mut Vec<Instruction>) -> usize {
     out.len() - 1
 }
 
-/// The kinds and sides whose repeats some item asks about.
-fn asked(items: &[Item]) -> Vec<(Sender, EventKind)> {
+/// The kinds and sides about which some item asks so.
+fn asked(items: &[Item], asks: fn(&EventTest) -> bool) -> Vec<(Sender, EventKind)> {
     const KINDS: [EventKind; 6] = [
         EventKind::Syn,
         EventKind::SynAck,
@@ -164,7 +169,7 @@ fn asked(items: &[Item]) -> Vec<(Sender, EventKind)> {
     ];
     let mut asked = Vec::new();
     for test in items.iter().filter_map(Item::event_test) {
-        if !test.asks_for_repeats() {
+        if !asks(test) {
             continue;
         }
         for sender in [Sender::Initiator, Sender::Responder] {

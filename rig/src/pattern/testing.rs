@@ -2,7 +2,7 @@
 //! too), and tables of errors.
 
 use super::Pattern;
-use crate::analysis::{Event, EventKind, Sender, TcpFlags};
+use crate::analysis::{Event, EventKind, Sender, Signals, TcpFlags};
 use crate::units::Timestamp;
 
 /// A pattern that cannot be read: its text, offset and length of what is wrong, and parts of the
@@ -30,6 +30,17 @@ pub(crate) fn events(text: &str) -> Vec<Event> {
         .zip(1..)
         .map(|(line, frame)| event(line, frame))
         .collect()
+}
+
+fn signals(word: Option<&&str>) -> Signals {
+    match word {
+        Some(&"mptcp") => Signals::ANY,
+        Some(&"join") => Signals::ANY.with(Signals::JOIN),
+        Some(&"data-fin") => Signals::ANY.with(Signals::DATA_FIN),
+        Some(&"fastclose") => Signals::ANY.with(Signals::FASTCLOSE),
+        Some(&"reinjected") => Signals::ANY.with(Signals::REINJECTED),
+        _ => Signals::default(),
+    }
 }
 
 fn event(line: &str, frame: u64) -> Event {
@@ -62,6 +73,10 @@ fn event(line: &str, frame: u64) -> Event {
         retransmission: words.last() == Some(&"again"),
         lost: false,
         coalesced: false,
+        older: words.last() == Some(&"older"),
+        fast_open: words.last() == Some(&"fast-open"),
+        foreign: words.last() == Some(&"foreign"),
+        multipath: signals(words.last()),
         payload: Vec::new(),
     }
 }

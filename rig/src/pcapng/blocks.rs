@@ -36,8 +36,12 @@ const IF_TSOFFSET: u16 = 14;
 /// Options of an interface statistics block.
 const ISB_IFRECV: u16 = 4;
 const ISB_IFDROP: u16 = 5;
+const ISB_FILTERACCEPT: u16 = 6;
+const ISB_OSDROP: u16 = 7;
+const ISB_USRDELIV: u16 = 8;
 /// Option of packet blocks.
 const PACKET_FLAGS: u16 = 2;
+const PACKET_DROPCOUNT: u16 = 4;
 /// Options of every block.
 const COMMENT: u16 = 1;
 
@@ -283,12 +287,23 @@ pub(super) fn packet(
     })
 }
 
-/// Direction and comments among a packet block's options.
-pub(super) fn packet_options(order: Order, bytes: &[u8]) -> (Option<Direction>, Vec<String>) {
-    let (mut direction, mut comments) = (None, Vec::new());
+/// Packets that were lost before one in an obsolete packet block, as its fixed fields say.
+pub(super) fn obsolete_drops(order: Order, body: &[u8]) -> u64 {
+    /// It is not known.
+    const UNKNOWN: u16 = 0xffff;
+    match order.u16(body, 2) {
+        UNKNOWN => 0,
+        drops => drops.into(),
+    }
+}
+
+/// Direction, comments, and how many packets were lost before it, among a packet block's options.
+pub(super) fn packet_options(order: Order, bytes: &[u8]) -> (Option<Direction>, Vec<String>, u64) {
+    let (mut direction, mut comments, mut drops) = (None, Vec::new(), 0);
     for (code, value) in options(order, bytes) {
         match (code, value.len()) {
             (COMMENT, _) => comments.push(text(value)),
+            (PACKET_DROPCOUNT, 8) => drops = order.u64(value, 0),
             (PACKET_FLAGS, 4) => {
                 direction = match order.u32(value, 0) & 0b11 {
                     1 => Some(Direction::Inbound),
@@ -299,7 +314,7 @@ pub(super) fn packet_options(order: Order, bytes: &[u8]) -> (Option<Direction>, 
             _ => {}
         }
     }
-    (direction, comments)
+    (direction, comments, drops)
 }
 
 /// An interface statistics block: number of the interface within its section, tick count, counts.
@@ -307,14 +322,26 @@ pub(super) fn statistics(order: Order, body: &[u8]) -> Option<(u32, u64, Statist
     const OPTIONS_AT: usize = 12;
     let option_bytes = body.get(OPTIONS_AT..)?;
     let ticks = u64::from(order.u32(body, 4)) << 32 | u64::from(order.u32(body, 8));
-    let mut statistics = Statistics::default();
+    let (mut received, mut lost) = (0, 0);
+    let (mut lost_by_os, mut accepted, mut delivered) = (None, None, None);
     for (code, value) in options(order, option_bytes) {
         match (code, value.len()) {
-            (ISB_IFRECV, 8) => statistics.received = order.u64(value, 0),
-            (ISB_IFDROP, 8) => statistics.dropped = order.u64(value, 0),
+            (ISB_IFRECV, 8) => received = order.u64(value, 0),
+            (ISB_IFDROP, 8) => lost = order.u64(value, 0),
+            (ISB_OSDROP, 8) => lost_by_os = Some(order.u64(value, 0)),
+            (ISB_FILTERACCEPT, 8) => accepted = Some(order.u64(value, 0)),
+            (ISB_USRDELIV, 8) => delivered = Some(order.u64(value, 0)),
             _ => {}
         }
     }
+    let undelivered = accepted
+        .zip(delivered)
+        .map_or(0, |(accepted, delivered): (u64, u64)| {
+            accepted.saturating_sub(delivered)
+        });
+    // Where the system does not say what it dropped: what a filter has taken and nobody got.
+    let dropped = lost_by_os.unwrap_or(undelivered).saturating_add(lost);
+    let statistics = Statistics { received, dropped };
     Some((order.u32(body, 0), ticks, statistics))
 }
 

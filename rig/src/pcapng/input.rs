@@ -2,14 +2,15 @@
 
 use std::io::{ErrorKind, Read};
 
-use super::unpack::{Packer, Source};
+use super::packed::Packer;
+use super::unpack::Source;
 
 /// Bytes asked of the source at once; small enough to stay in a processor's cache.
 const READ_BYTES: usize = 256 * 1024;
 
 /// A stream of which the next bytes can be looked at before they are taken.
 #[derive(Debug)]
-pub(super) struct Input<R> {
+pub(super) struct Input<R: Read> {
     source: Source<R>,
     buffer: Vec<u8>,
     /// The window: bytes read and not yet taken.

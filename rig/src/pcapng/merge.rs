@@ -114,34 +114,6 @@ impl Merged {
         Ok(merged)
     }
 
-    /// Adds interfaces, and gives the number of the first of them.
-    pub(crate) fn add_interfaces(
-        &mut self,
-        interfaces: impl IntoIterator<Item = Interface>,
-    ) -> Result<u32, MergeError> {
-        let base = u32::try_from(self.interfaces.len()).map_err(|_| MergeError::Interfaces)?;
-        self.interfaces.extend(interfaces);
-        if self.interfaces.len() > MAX_INTERFACES {
-            return Err(MergeError::Interfaces);
-        }
-        Ok(base)
-    }
-
-    /// Adds what an interface counted.
-    pub(crate) fn add_statistics(&mut self, id: InterfaceId, at: Timestamp, counts: Statistics) {
-        self.statistics.push((id, at, counts));
-    }
-
-    /// Adds where the capture of a host ends early.
-    pub(crate) fn add_stop(&mut self, host: String, stop: Stop) {
-        self.stops.push((host, stop));
-    }
-
-    /// Adds the next packet.
-    pub(crate) fn add_record(&mut self, record: Record<'static>) {
-        self.records.push(record);
-    }
-
     /// The packets in order of time; the first is frame 1.
     #[must_use]
     pub fn records(&self) -> &[Record<'static>] {
@@ -202,15 +174,13 @@ impl Merged {
     /// Writes the capture with its notes as pcapng, and gives the writer back.
     pub fn write<W: Write>(&self, writer: W, notes: &MergeNotes) -> Result<W, MergeError> {
         let comments = self.comments_by_frame(notes)?;
-        let section = Section {
-            os: std::env::consts::OS.to_owned(),
-            application: concat!("rig ", env!("CARGO_PKG_VERSION")).to_owned(),
-            comment: notes.section_comment.clone(),
-            ..Section::default()
-        };
-        let mut writer = Writer::new(writer, &section)?;
+        let mut writer = Writer::new(writer, &section(notes.section_comment.clone()))?;
+        let snaplen_bytes = snaplen_bytes(&self.interfaces);
         for interface in &self.interfaces {
-            writer.add_interface(interface)?;
+            writer.add_interface(&Interface {
+                snaplen_bytes,
+                ..interface.clone()
+            })?;
         }
         // Before the packets, so that the names are known to whoever reads it as a stream.
         writer.names(&notes.names)?;
@@ -241,17 +211,21 @@ impl Merged {
         while let Some(frame) = reader.next_frame() {
             records.push(frame.record.into_owned());
         }
-        let base = self.add_interfaces(reader.interfaces().cloned())?;
+        let base = u32::try_from(self.interfaces.len()).map_err(|_| MergeError::Interfaces)?;
+        self.interfaces.extend(reader.interfaces().cloned());
+        if self.interfaces.len() > MAX_INTERFACES {
+            return Err(MergeError::Interfaces);
+        }
         let moved = |id: InterfaceId| InterfaceId(base + id.0);
         for mut record in records {
             record.interface = moved(record.interface);
-            self.add_record(record);
+            self.records.push(record);
         }
         for &(id, at, counts) in reader.statistics() {
-            self.add_statistics(moved(id), at, counts);
+            self.statistics.push((moved(id), at, counts));
         }
         if let Some(stop) = reader.stop() {
-            self.add_stop(host, stop.clone());
+            self.stops.push((host, stop.clone()));
         }
         Ok(())
     }
@@ -338,6 +312,26 @@ impl Merged {
         }
         Ok(comments)
     }
+}
+
+/// The header of a file that is made here.
+pub(super) fn section(comment: String) -> Section {
+    Section {
+        os: std::env::consts::OS.to_owned(),
+        application: concat!("rig ", env!("CARGO_PKG_VERSION")).to_owned(),
+        comment,
+        ..Section::default()
+    }
+}
+
+/// One snap length for all interfaces, that of the longest, or none: libpcap refuses files with two (its
+/// `sf-pcapng.c`).
+pub(super) fn snaplen_bytes(interfaces: &[Interface]) -> u32 {
+    let lengths = || interfaces.iter().map(|one| one.snaplen_bytes);
+    if lengths().any(|length| length == 0) {
+        return 0;
+    }
+    lengths().max().unwrap_or_default()
 }
 
 /// Packets from outside, to tell one that several hosts saw from one that was sent again.

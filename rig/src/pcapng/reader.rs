@@ -5,14 +5,15 @@
 //! modified pcap files; each of these stands in captures that Wireshark reads.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::io::Read;
 use std::net::IpAddr;
 
 use super::blocks::{self, Clock, Order, PacketHead, kind};
 use super::input::Input;
+use super::packed::{LEGACY_LZ4, Packer};
 use super::pcap::{HEADER_BYTES, Layout};
 use super::record::{Direction, Frame, Interface, InterfaceId, Record, Section, Statistics};
-use super::unpack::Packer;
 use super::{MAX_BLOCK_BYTES, MAX_INTERFACES, MAX_NAMES};
 use crate::units::Timestamp;
 use crate::wire::LinkType;
@@ -32,6 +33,9 @@ pub enum OpenError {
     /// A capture may be inside, but compressed in a way that is not read, or twice.
     #[error("it is compressed with {0}: unpack it first")]
     Compressed(&'static str),
+    /// A kind of file that Wireshark reads and this reader does not.
+    #[error("a file of {0} is not read: `editcap -F pcapng IN OUT` makes one that is")]
+    OfAnotherKind(&'static str),
     /// The first bytes are those of neither format.
     #[error("not a capture: it begins with {0:02x?}, which is neither pcap nor pcapng")]
     NotACapture([u8; 4]),
@@ -117,7 +121,7 @@ pub enum StopReason {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Reader<R> {
+pub struct Reader<R: Read> {
     input: Input<R>,
     unpacked: bool,
     format: Format,
@@ -126,8 +130,11 @@ pub struct Reader<R> {
     block_offset: u64,
     interfaces: Vec<(Interface, Clock)>,
     statistics: Vec<(InterfaceId, Timestamp, Statistics)>,
+    /// Packets that were lost between others, as these say.
+    drops: Cell<u64>,
     sections: Vec<Section>,
     names: Vec<(IpAddr, String)>,
+    unaligned_blocks: u64,
     ended: bool,
     stop: Option<Stop>,
 }
@@ -190,7 +197,7 @@ impl<R: Read> Reader<R> {
         if let Some(packer) = compression(magic) {
             return Err(OpenError::Compressed(packer));
         }
-        let layout = Layout::of(magic).ok_or(OpenError::NotACapture(magic))?;
+        let layout = Layout::of(start).ok_or_else(|| unread(start, magic))?;
         let header = start.get(..HEADER_BYTES);
         let interface = layout.interface(header.ok_or(OpenError::TooShort(start.len()))?);
         input.take(HEADER_BYTES);
@@ -208,8 +215,10 @@ impl<R: Read> Reader<R> {
             block_offset: 0,
             interfaces: Vec::new(),
             statistics: Vec::new(),
+            drops: Cell::new(0),
             sections: Vec::new(),
             names: Vec::new(),
+            unaligned_blocks: 0,
             ended: false,
             stop: None,
         }
@@ -273,6 +282,25 @@ impl<R: Read> Reader<R> {
         &self.statistics
     }
 
+    /// Packets that the capture lost, as its interface statistics say, or its packets themselves.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        let counted = self.statistics.iter().map(|(.., counts)| counts.dropped);
+        let counted = counted.fold(0, u64::saturating_add);
+        counted.max(self.drops.get())
+    }
+
+    /// Blocks of a pcapng file whose length is no multiple of four, which the format forbids.
+    #[must_use]
+    pub fn unaligned_blocks(&self) -> u64 {
+        self.unaligned_blocks
+    }
+
+    #[cold]
+    fn note_drops(&self, drops: u64) {
+        self.drops.set(self.drops.get().saturating_add(drops));
+    }
+
     /// Headers of the sections read so far; none for a pcap file.
     pub fn sections(&self) -> &[Section] {
         &self.sections
@@ -285,7 +313,11 @@ impl<R: Read> Reader<R> {
         let options = body.get(head.options_at..).unwrap_or_default();
         let (direction, comments) = match &self.format {
             Format::Pcapng { order, .. } if !options.is_empty() => {
-                blocks::packet_options(*order, options)
+                let (direction, comments, drops) = blocks::packet_options(*order, options);
+                if drops > 0 {
+                    self.note_drops(drops);
+                }
+                (direction, comments)
             }
             _ => (found.direction, Vec::new()),
         };
@@ -300,11 +332,14 @@ impl<R: Read> Reader<R> {
     }
 
     fn next_pcap(&mut self) -> Result<Option<Found>, StopReason> {
+        if self.frames == 0 {
+            self.settle()?;
+        }
         let Format::Pcap(layout) = self.format else {
             return Ok(None);
         };
-        let head_bytes = layout.head_bytes();
         self.block_offset = self.input.offset();
+        let head_bytes = layout.head_bytes();
         if !self.input.fill(head_bytes).map_err(io)? {
             return at_end(&self.input, head_bytes);
         }
@@ -338,6 +373,16 @@ impl<R: Read> Reader<R> {
         }))
     }
 
+    /// Looks at the first packets where they tell how long the headers of packets are.
+    #[cold]
+    fn settle(&mut self) -> Result<(), StopReason> {
+        if let Format::Pcap(layout) = self.format {
+            self.input.fill(layout.head_bytes()).map_err(io)?;
+            self.format = Format::Pcap(layout.settled(self.input.window()));
+        }
+        Ok(())
+    }
+
     fn next_pcapng(&mut self) -> Result<Option<Found>, StopReason> {
         // Type and length before the body, the length again after it; the byte order of a section
         // is known from the twelfth byte on.
@@ -353,10 +398,11 @@ impl<R: Read> Reader<R> {
             let head = self.input.window();
             let (kind, claimed) = (order.u32(head, 0), order.u32(head, 4));
             let len = usize::try_from(claimed).unwrap_or(usize::MAX);
-            if len < MIN_BYTES || len % 4 != 0 || (len > MAX_BLOCK_BYTES && is_needed(kind)) {
+            let large = len > MAX_BLOCK_BYTES;
+            if len < MIN_BYTES || (large && (is_needed(kind) || len % 4 != 0)) {
                 return Err(StopReason::BlockLength(claimed));
             }
-            if len > MAX_BLOCK_BYTES {
+            if large {
                 self.skip_block(claimed)?;
                 self.frames += u64::from(is_frame_without_packet(kind));
                 continue;
@@ -365,19 +411,46 @@ impl<R: Read> Reader<R> {
                 return at_end(&self.input, len);
             }
             let after = order.u32(self.input.window(), len - TAIL_BYTES);
-            if after != claimed {
-                return Err(StopReason::LengthsDiffer(claimed, after));
+            let mut whole_len = len;
+            if after != claimed || len % 4 != 0 {
+                whole_len = self.unaligned(order, claimed, len)?;
             }
             let body_len = len - MIN_BYTES;
             if is_packet(kind) {
-                let found = self.packet_block(order, kind, claimed, body_len)?;
-                self.input.take(len);
+                let mut found = self.packet_block(order, kind, claimed, body_len)?;
+                found.taken = whole_len - HEAD_BYTES;
+                self.input.take(whole_len);
                 self.frames += 1;
                 return Ok(Some(found));
             }
             self.other_block(order, kind, body_len)?;
-            self.input.take(len);
+            self.input.take(whole_len);
         }
+    }
+
+    /// The whole length of a block whose two lengths do not agree at once. Some programs forget to count
+    /// the padding of a body, or to write it.
+    #[cold]
+    fn unaligned(&mut self, order: Order, claimed: u32, len: usize) -> Result<usize, StopReason> {
+        const TAIL_BYTES: usize = 4;
+        let padded = len.next_multiple_of(4);
+        let is_whole = self.input.fill(padded).map_err(io)?;
+        let window = self.input.window();
+        let told = |end: usize| order.u32(window, end - TAIL_BYTES);
+        let end = if padded != len && told(len) == claimed {
+            len
+        } else if !is_whole {
+            return Err(StopReason::Truncated {
+                need: padded as u64,
+                have: window.len() as u64,
+            });
+        } else if padded != len && told(padded) == claimed {
+            padded
+        } else {
+            return Err(StopReason::LengthsDiffer(claimed, told(len)));
+        };
+        self.unaligned_blocks += 1;
+        Ok(end)
     }
 
     /// Byte order of the block at the window: its own for a section header, else the section's.
@@ -426,6 +499,12 @@ impl<R: Read> Reader<R> {
         let interface = blocks::global_id(base, head.interface).ok_or_else(missing)?;
         let index = usize::try_from(interface.0).map_err(|_| missing())?;
         let (described, clock) = self.interfaces.get(index).ok_or_else(missing)?;
+        if kind == kind::OBSOLETE_PACKET {
+            let drops = blocks::obsolete_drops(order, body);
+            if drops > 0 {
+                self.note_drops(drops);
+            }
+        }
         Ok(Found {
             interface,
             link: described.link,
@@ -544,14 +623,44 @@ fn section_order(block: &[u8]) -> Option<Order> {
         .find(|order| order.u32(block, 8) == MAGIC)
 }
 
+/// Why a file that begins with these bytes is not read: of the kinds that Wireshark reads, those that
+/// tell themselves by their first bytes.
+#[cold]
+fn unread(start: &[u8], magic: [u8; 4]) -> OpenError {
+    const KINDS: [(&[u8], &str); 16] = [
+        (b"snoop\0\0\0", "snoop"),
+        (b"btsnoop\0", "btsnoop"),
+        (b"RTSS", "Microsoft Network Monitor 1"),
+        (b"GMBU", "Microsoft Network Monitor 2"),
+        (b"TRSNIFF data    \x1a", "Sniffer for DOS"),
+        (b"XCP\0", "Sniffer for Windows"),
+        (b"VL\0\0", "NetXRay"),
+        (b"iptrace ", "iptrace"),
+        (b"\x05VNF", "Visual Networks"),
+        (b"ObserverPktBuffe", "Observer"),
+        (b"\x7fver", "Peek"),
+        (b"\xaa\xaa\xaa\xaa", "5View"),
+        (b"TR\0d\0", "nettl"),
+        (b"+---------+---------", "K12 text"),
+        // Ixia's pcap with a longer header, of hardware and of software, in the usual byte order.
+        (b"\xac\x01\x00\x1c", "Ixia"),
+        (b"\xab\x01\x00\x1c", "Ixia"),
+    ];
+    let kind = KINDS.iter().find(|(first, _)| start.starts_with(first));
+    kind.map_or(OpenError::NotACapture(magic), |(_, name)| {
+        OpenError::OfAnotherKind(name)
+    })
+}
+
 /// The packer whose files begin with these bytes; such files are not unpacked, or not twice.
 fn compression(magic: [u8; 4]) -> Option<&'static str> {
     match (magic, Packer::of(magic)) {
         (_, Some(Packer::Gzip)) => Some("gzip"),
+        (_, Some(Packer::Lz4)) => Some("lz4"),
         (_, Some(Packer::Zstd)) => Some("zstd"),
         ([0xfd, b'7', b'z', b'X'], _) => Some("xz"),
         ([b'B', b'Z', b'h', _], _) => Some("bzip2"),
-        ([0x04, 0x22, 0x4d, 0x18], _) => Some("lz4"),
+        (LEGACY_LZ4, _) => Some("lz4 in its legacy format"),
         _ => None,
     }
 }

@@ -86,6 +86,13 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Whether the capture holds a part of the packet only.
+    #[must_use]
+    #[inline]
+    pub fn is_cut(&self) -> bool {
+        (self.data.len() as u64) < u64::from(self.orig_len_bytes)
+    }
+
     /// The same record with bytes of its own.
     #[must_use]
     pub fn into_owned(self) -> Record<'static> {
@@ -109,6 +116,7 @@ impl<'a> Record<'a> {
 pub struct Statistics {
     /// `isb_ifrecv`: packets received.
     pub received: u64,
-    /// `isb_ifdrop`: packets lost for want of room.
+    /// Packets that were lost for want of room: `isb_ifdrop`, with those of the operating system (`isb_osdrop`) and
+    /// those that the filter accepted and nobody got (`isb_filteraccept` less `isb_usrdeliv`) where that is not there.
     pub dropped: u64,
 }

@@ -348,6 +348,192 @@ fn modified_pcap_files_have_longer_packet_headers() {
     }
 }
 
+/// A pcap file of a version: `head` has seconds, their parts and two lengths, and `more` is what stands
+/// between that and the packet.
+fn pcap(
+    magic: u32,
+    [major, minor]: [u16; 2],
+    link: u32,
+    packets: &[([u32; 4], &[u8], &[u8])],
+) -> Vec<u8> {
+    let version = u32::from(minor) << 16 | u32::from(major);
+    let mut file: Vec<u8> = [magic, version, 0, 0, 65_535, link]
+        .map(u32::to_le_bytes)
+        .concat();
+    for (head, more, data) in packets {
+        file.extend(head.map(u32::to_le_bytes).concat());
+        file.extend_from_slice(more);
+        file.extend_from_slice(data);
+    }
+    file
+}
+
+#[test]
+fn kinds_of_pcap_files_are_told_apart_by_their_packets() {
+    const NOW: u32 = 1_700_000_000;
+    const USUAL: u32 = 0xa1b2_c3d4;
+    const PATCHED: u32 = 0xa1b2_cd34;
+    let nokia = [0x9f, 0xbf, 0xb6, 0x01];
+    let april = [0, 0, 0, 2, 8, 0, 4, 0];
+    let september = [0, 0, 0, 2, 8, 0, 4, 0, 0, 0, 0, 0];
+    for (magic, more, direction) in [
+        (USUAL, &[][..], None),
+        (USUAL, &nokia, None),
+        (USUAL, &april, Some(Direction::Outbound)),
+        (PATCHED, &april, Some(Direction::Outbound)),
+        (PATCHED, &september, Some(Direction::Outbound)),
+    ] {
+        let packet = |data: &'static [u8]| {
+            let len = u32::try_from(data.len()).unwrap();
+            ([NOW, 5, len, 1500], more, data)
+        };
+        let packets = [
+            packet(b"a first packet"),
+            packet(b"the second"),
+            packet(b""),
+        ];
+        let file = pcap(magic, [2, 4], 1, &packets);
+        let (records, stop) = read_all(&file);
+        assert_eq!(stop, None, "{magic:x} {more:?}");
+        let seen = records.iter().map(|(_, record)| &record.data[..]);
+        let expected = packets.iter().map(|(.., data)| *data);
+        assert!(seen.eq(expected), "{magic:x} {more:?}");
+        assert!(
+            records
+                .iter()
+                .all(|(_, record)| record.direction == direction)
+        );
+        // Cut off behind the second packet.
+        let begun = file.len() - more.len() - 16;
+        assert_eq!(read_all(&file[..begun]).0.len(), 2);
+    }
+}
+
+#[test]
+fn a_usual_pcap_file_is_not_taken_for_a_rarer_kind() {
+    const USUAL: u32 = 0xa1b2_c3d4;
+    // A destination address that is a possible length for a header four bytes longer.
+    const FRAME: &[u8] = b"\x00\x11\x22\x33\x44\x02 and the rest of a frame";
+    let len = u32::try_from(FRAME.len()).unwrap();
+    for (seconds, microseconds) in [
+        // A device that learnt the time between two packets, and one with too many microseconds.
+        ([31, 1_700_000_000], 9),
+        ([31, 32], 1_000_009),
+    ] {
+        let [first, second] = seconds;
+        let packets = [
+            ([first, 9, len, len], &[][..], FRAME),
+            ([second, microseconds, len, len], &[], FRAME),
+        ];
+        let (records, stop) = read_all(&pcap(USUAL, [2, 4], 1, &packets));
+        assert_eq!(stop, None, "{seconds:?}");
+        assert!(records.iter().all(|(_, record)| record.data == FRAME));
+        assert_eq!(records.len(), 2, "{seconds:?}");
+    }
+}
+
+#[test]
+fn lengths_are_read_in_the_order_of_the_version() {
+    const USUAL: u32 = 0xa1b2_c3d4;
+    for (version, lengths) in [
+        ([2, 4], [4, 1500]),
+        ([2, 3], [4, 1500]),
+        ([2, 3], [1500, 4]),
+        ([2, 2], [1500, 4]),
+        ([543, 0], [1500, 4]),
+    ] {
+        let packet = ([5, 7, lengths[0], lengths[1]], &[][..], &b"data"[..]);
+        let file = pcap(USUAL, version, 1, &[packet, packet]);
+        let (records, stop) = read_all(&file);
+        assert_eq!((records.len(), stop), (2, None), "{version:?} {lengths:?}");
+        for (_, record) in records {
+            assert_eq!(record.orig_len_bytes, 1500);
+            assert_eq!(record.data[..], *b"data");
+            assert_eq!(record.at, Timestamp(5_000_007_000));
+        }
+    }
+    // AIX has numbers of its own for link types, and nanoseconds.
+    for (number, link) in [(6, LinkType::Ethernet), (24, LinkType::Null)] {
+        let file = pcap(USUAL, [2, 2], number, &[([5, 7, 1500, 4], &[], b"data")]);
+        let mut reader = Reader::new(&file[..]).unwrap();
+        let frame = reader.next_frame().unwrap();
+        assert_eq!(
+            (frame.link, frame.record.at),
+            (link, Timestamp(5_000_000_007))
+        );
+    }
+}
+
+#[test]
+fn files_that_wireshark_reads_are_called_by_their_name() {
+    for (first, name) in [
+        (&b"snoop\0\0\0\0\0\0\x02"[..], "snoop"),
+        (b"GMBU\0\0", "Microsoft Network Monitor 2"),
+        (b"\xac\x01\x00\x1c\x02\x00", "Ixia"),
+    ] {
+        let error = Reader::new(first).unwrap_err();
+        assert!(matches!(error, OpenError::OfAnotherKind(kind) if kind == name));
+        assert!(error.to_string().contains("editcap -F pcapng"));
+    }
+}
+
+#[test]
+fn blocks_of_an_odd_length_are_read_on() {
+    const DATA: &[u8] = b"five!";
+    let records = [Record::new(InterfaceId(0), Timestamp(7), DATA)];
+    let mut writer = Writer::new(Vec::new(), &Section::default()).unwrap();
+    writer.add_interface(&interface("eth0")).unwrap();
+    let begun = writer.finish().unwrap();
+    let block = |claimed: u32, padding: usize, told: u32| {
+        let head = [6, claimed, 0, 0, 0, 5, 5].map(u32::to_le_bytes).concat();
+        [&head[..], DATA, &vec![0; padding], &told.to_le_bytes()].concat()
+    };
+    let aligned = block(40, 3, 40);
+    // Without padding, and with padding that is not counted.
+    for odd in [block(37, 0, 37), block(37, 3, 37)] {
+        let file = [&begun[..], &odd, &aligned, &odd].concat();
+        let mut reader = Reader::new(&file[..]).unwrap();
+        for number in 1..=3 {
+            let frame = reader.next_frame().unwrap();
+            assert_eq!(frame.number, number);
+            assert_eq!(frame.record.data, records[0].data);
+        }
+        assert!(reader.next_frame().is_none());
+        assert_eq!((reader.stop(), reader.unaligned_blocks()), (None, 2));
+        // Cut off within the last block.
+        let (records, stop) = read_all(&file[..file.len() - 2]);
+        assert_eq!(records.len(), 2);
+        let (need, have) = (odd.len() as u64, odd.len() as u64 - 2);
+        let reason = StopReason::Truncated { need, have };
+        assert_eq!(stop.unwrap().reason, reason);
+    }
+    // A length that contradicts itself, or holds less than the packet claims, is no block.
+    for (spoiled, differs) in [
+        (block(37, 0, 36), true),
+        (block(40, 3, 37), true),
+        (block(36, 0, 36), true),
+        (block(33, 0, 33), true),
+        (block(11, 0, 11), false),
+    ] {
+        let file = [&begun[..], &aligned, &spoiled, &aligned].concat();
+        let (records, stop) = read_all(&file);
+        let stop = stop.unwrap();
+        assert_eq!((records.len(), stop.frames), (1, 1));
+        assert_eq!(stop.offset, (begun.len() + aligned.len()) as u64);
+        assert_eq!(
+            matches!(stop.reason, StopReason::LengthsDiffer(..)),
+            differs,
+            "{stop}"
+        );
+    }
+}
+
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
@@ -365,8 +551,11 @@ fn compressed_files_are_read_as_though_they_were_not() {
     let whole = read_all(&file);
     assert_eq!(read_all(&gzip(&file)), whole);
     assert_eq!(read_all(&zstd(&file)), whole);
+    assert_eq!(read_all(&lz4(&file)), whole);
     // Compressed files may be joined as plain ones may.
     let joined = [gzip(&file), gzip(&file)].concat();
+    assert_eq!(read_all(&joined).0.len(), 2 * whole.0.len());
+    let joined = [lz4(&file), lz4(&file)].concat();
     assert_eq!(read_all(&joined).0.len(), 2 * whole.0.len());
     let joined = [zstd(&file), zstd(&file)].concat();
     assert_eq!(read_all(&joined).0.len(), 2 * whole.0.len());
@@ -375,13 +564,18 @@ fn compressed_files_are_read_as_though_they_were_not() {
         twice.to_string(),
         "it is compressed with gzip: unpack it first"
     );
+    let legacy = Reader::new(&[0x02, 0x21, 0x4c, 0x18, 0, 0][..]).unwrap_err();
+    assert_eq!(
+        legacy.to_string(),
+        "it is compressed with lz4 in its legacy format: unpack it first"
+    );
 }
 
 #[test]
 fn a_compressed_file_cut_anywhere_gives_what_came_before() {
     let file = sample_file();
     let whole = read_all(&file).0;
-    for packed in [gzip(&file), zstd(&file)] {
+    for packed in [gzip(&file), lz4(&file), zstd(&file)] {
         let mut most = 0;
         for len in 4..packed.len() {
             let Ok(mut reader) = Reader::new(&packed[..len]) else {
@@ -433,9 +627,13 @@ proptest! {
     }
 
     #[test]
-    fn a_spoiled_compressed_file_never_panics(at in 0..1000_usize, value: u8, as_zstd: bool) {
+    fn a_spoiled_compressed_file_never_panics(at in 0..1000_usize, value: u8, packer in 0..3) {
         let file = sample_file();
-        let mut packed = if as_zstd { zstd(&file) } else { gzip(&file) };
+        let mut packed = match packer {
+            0 => gzip(&file),
+            1 => lz4(&file),
+            _ => zstd(&file),
+        };
         let at = at % packed.len();
         packed[at] = value;
         if let Ok(mut reader) = Reader::new(&packed[..]) {

@@ -1,14 +1,12 @@
 //! Compressed captures, unpacked while they are read.
 
 use std::fmt;
-use std::io::{BufReader, Chain, Cursor, Error, ErrorKind, Read};
+use std::io::{Error, ErrorKind, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-/// The most memory that a zstd file may ask for, in bytes: what `zstd -d` grants it too.
-const MAX_WINDOW_BYTES: u64 = 128 * 1024 * 1024;
+use super::frames::Frames;
+use super::packed::{Ahead, Packed, Packer, packed, used_bytes};
 
 /// Beyond [`FREE_BYTES`] a file may unpack to this many times its size. Deflate cannot reach more
 /// than 1032; zstd could go on for hours.
@@ -17,39 +15,8 @@ const MAX_RATIO: u64 = 1100;
 /// Unpacked bytes for which no ratio is asked.
 const FREE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Bytes of a compressed file that are read at once.
-const PACKED_BYTES: usize = 64 * 1024;
-
-/// How a capture is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packer {
-    Gzip,
-    Zstd,
-}
-
-impl Packer {
-    /// The packer whose files begin with these bytes.
-    pub(super) fn of(magic: [u8; 4]) -> Option<Self> {
-        match magic {
-            [0x1f, 0x8b, ..] => Some(Self::Gzip),
-            // A zstd file may begin with a frame that is to be skipped.
-            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Some(Self::Zstd),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Packer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        })
-    }
-}
-
 /// Where the bytes of a capture come from.
-pub(super) enum Source<R> {
+pub(super) enum Source<R: Read> {
     /// As they are.
     Plain(R),
     /// Out of a compressed file.
@@ -59,14 +26,10 @@ pub(super) enum Source<R> {
 impl<R: Read> Source<R> {
     /// A source of the unpacked bytes of `begun` and what `rest` gives after it.
     pub(super) fn unpacked(packer: Packer, begun: Vec<u8>, rest: R) -> Self {
-        let counted = Counted {
-            source: Cursor::new(begun).chain(rest),
-            bytes: 0,
-        };
-        let file = BufReader::with_capacity(PACKED_BYTES, counted);
+        let file = packed(begun, rest);
         let decoder = match packer {
             Packer::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(file))),
-            Packer::Zstd => Decoder::Zstd(Box::new(Zstd::new(file))),
+            Packer::Lz4 | Packer::Zstd => Decoder::Frames(Box::new(Frames::new(file, packer))),
         };
         Self::Packed(Unpacker {
             decoder,
@@ -85,7 +48,7 @@ impl<R: Read> Read for Source<R> {
     }
 }
 
-impl<R> fmt::Debug for Source<R> {
+impl<R: Read> fmt::Debug for Source<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Plain(_) => "Plain",
@@ -95,23 +58,21 @@ impl<R> fmt::Debug for Source<R> {
 }
 
 /// Reads a compressed file and says where in it an error stands.
-pub(super) struct Unpacker<R> {
+pub(super) struct Unpacker<R: Read> {
     decoder: Decoder<R>,
     unpacked_bytes: u64,
 }
 
-enum Decoder<R> {
+enum Decoder<R: Read> {
     Gzip(Box<MultiGzDecoder<Packed<R>>>),
-    Zstd(Box<Zstd<R>>),
+    Frames(Box<Frames<R>>),
 }
-
-type Packed<R> = BufReader<Counted<Chain<Cursor<Vec<u8>>, R>>>;
 
 impl<R: Read> Unpacker<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = match &mut self.decoder {
             Decoder::Gzip(decoder) => decoder.read(buffer),
-            Decoder::Zstd(decoder) => decoder.read(buffer),
+            Decoder::Frames(frames) => frames.read(buffer),
         };
         let packed_bytes = self.packed_bytes();
         let len = read.map_err(|error| self.told(&error))?;
@@ -128,19 +89,18 @@ impl<R: Read> Unpacker<R> {
     }
 
     fn packer(&self) -> Packer {
-        match self.decoder {
+        match &self.decoder {
             Decoder::Gzip(_) => Packer::Gzip,
-            Decoder::Zstd(_) => Packer::Zstd,
+            Decoder::Frames(frames) => frames.packer,
         }
     }
 
     /// Bytes of the compressed file that have been used.
     fn packed_bytes(&self) -> u64 {
-        let packed = match &self.decoder {
-            Decoder::Gzip(decoder) => decoder.get_ref(),
-            Decoder::Zstd(decoder) => &decoder.packed,
-        };
-        packed.get_ref().bytes - packed.buffer().len() as u64
+        match &self.decoder {
+            Decoder::Gzip(decoder) => used_bytes(decoder.get_ref()),
+            Decoder::Frames(frames) => frames.file().map_or(0, Ahead::used_bytes),
+        }
     }
 
     fn told(&self, error: &Error) -> Error {
@@ -155,124 +115,11 @@ impl<R: Read> Unpacker<R> {
     }
 }
 
-/// Counts the bytes that are read.
-struct Counted<R> {
-    source: R,
-    bytes: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let len = self.source.read(buffer)?;
-        self.bytes += len as u64;
-        Ok(len)
-    }
-}
-
-/// The frames of a zstd file, one after the other. The decoder of `ruzstd` knows single frames.
-struct Zstd<R> {
-    packed: Packed<R>,
-    /// The frame that is being read.
-    frame: Option<FrameDecoder>,
-    /// What ended a frame early, told after the bytes that came before it.
-    failed: Option<Error>,
-}
-
-impl<R: Read> Zstd<R> {
-    fn new(packed: Packed<R>) -> Self {
-        Self {
-            packed,
-            frame: None,
-            failed: None,
-        }
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        // Each turn takes bytes of the file, or ends.
-        loop {
-            if let Some(frame) = &mut self.frame {
-                let len = frame.read(buffer)?;
-                if len > 0 || buffer.is_empty() {
-                    return Ok(len);
-                }
-                if !frame.is_finished() {
-                    self.next_block();
-                    continue;
-                }
-                if self.failed.is_none() {
-                    self.failed = wrong_checksum(frame);
-                }
-                self.frame = None;
-            }
-            if let Some(error) = self.failed.take() {
-                return Err(error);
-            }
-            if std::io::BufRead::fill_buf(&mut self.packed)?.is_empty() {
-                return Ok(0);
-            }
-            self.next_frame()?;
-        }
-    }
-
-    /// Begins the next frame, or passes over one that is to be skipped.
-    fn next_frame(&mut self) -> std::io::Result<()> {
-        // One decoder a frame: a used one would reserve a window at once, however short the frame.
-        let mut frame = FrameDecoder::new();
-        frame.set_max_window_size(MAX_WINDOW_BYTES);
-        match frame.init(&mut self.packed) {
-            Ok(()) => self.frame = Some(frame),
-            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                length,
-                ..
-            })) => {
-                let len = u64::from(length);
-                let skipped =
-                    std::io::copy(&mut (&mut self.packed).take(len), &mut std::io::sink())?;
-                if skipped < len {
-                    return Err(Error::from(ErrorKind::UnexpectedEof));
-                }
-            }
-            Err(error) => return Err(self.io_error(error)),
-        }
-        Ok(())
-    }
-
-    fn next_block(&mut self) {
-        /// The header of a last block without bytes, and room for a checksum.
-        const LAST_BLOCK: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
-        let Some(frame) = &mut self.frame else {
-            return;
-        };
-        let one = BlockDecodingStrategy::UptoBlocks(1);
-        if let Err(error) = frame.decode_blocks(&mut self.packed, one) {
-            // The decoder holds bytes back for as long as further blocks may refer to them.
-            let one = BlockDecodingStrategy::UptoBlocks(1);
-            if frame.decode_blocks(LAST_BLOCK, one).is_err() {
-                self.frame = None;
-            }
-            self.failed = Some(self.io_error(error));
-        }
-    }
-
-    /// An error of the decoder; that of its source where this has ended.
-    fn io_error(&mut self, error: FrameDecoderError) -> Error {
-        let ended = std::io::BufRead::fill_buf(&mut self.packed).is_ok_and(<[u8]>::is_empty);
-        if ended {
-            Error::from(ErrorKind::UnexpectedEof)
-        } else {
-            Error::new(ErrorKind::InvalidData, error)
-        }
-    }
-}
-
-fn wrong_checksum(frame: &FrameDecoder) -> Option<Error> {
-    let told = frame.get_checksum_from_data()?;
-    let found = frame.get_calculated_checksum()?;
-    (told != found).then(|| Error::new(ErrorKind::InvalidData, "a checksum is wrong"))
-}
-
 #[cfg(test)]
 mod tests {
+    use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+
+    use super::super::packed::LEGACY_LZ4;
     use super::*;
 
     fn unpack(bytes: &[u8]) -> (Vec<u8>, Option<String>) {
@@ -305,17 +152,145 @@ mod tests {
         frame
     }
 
+    /// A frame of lz4 with checksums, in blocks of 64 KiB.
+    fn lz4(bytes: &[u8], mode: BlockMode) -> Vec<u8> {
+        let info = FrameInfo::new()
+            .block_mode(mode)
+            .block_size(BlockSize::Max64KB)
+            .block_checksums(true)
+            .content_checksum(true);
+        let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+        std::io::Write::write_all(&mut encoder, bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Bytes that do not compress.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_le_bytes()[3]
+        };
+        std::iter::repeat_with(&mut next).take(len).collect()
+    }
+
+    #[test]
+    fn lz4_frames_follow_each_other() {
+        let (first, second) = (noise(200_000), vec![7; 300_000]);
+        let both = [&first[..], &second].concat();
+        let file = [
+            lz4(&first, BlockMode::Linked),
+            lz4(&second, BlockMode::Independent),
+        ]
+        .concat();
+        assert_eq!(unpack(&file), (both, None));
+    }
+
+    #[test]
+    fn a_cut_or_damaged_lz4_frame_gives_what_came_before() {
+        const BLOCK: usize = 64 * 1024;
+        let whole = noise(200_000);
+        let file = lz4(&whole, BlockMode::Independent);
+        // Within the header, between two blocks, within one, before and within the end mark.
+        let block_ends = 7 + 4 + BLOCK + 4;
+        for (cut, least) in [
+            (5, 0),
+            (block_ends, BLOCK),
+            (block_ends + 100, BLOCK),
+            (file.len() - 8, whole.len()),
+            (file.len() - 2, whole.len()),
+        ] {
+            let (unpacked, error) = unpack(&file[..cut]);
+            assert_eq!(unpacked, whole[..least], "cut to {cut}");
+            let expected = format!("the lz4 data are cut off after {cut} bytes");
+            assert_eq!(error.unwrap(), expected);
+        }
+        let mut spoiled = file;
+        spoiled[block_ends + 100] ^= 1;
+        let (unpacked, error) = unpack(&spoiled);
+        assert_eq!(unpacked, whole[..BLOCK]);
+        assert!(error.unwrap().starts_with("the lz4 data, 131"));
+    }
+
     #[test]
     fn frames_follow_each_other_and_some_are_skipped() {
         let skipped = [&[0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
-        let file = [
-            skipped.clone(),
-            zstd_raw(b"hello", 2),
-            skipped,
-            zstd_raw(b", world", 100),
-        ]
-        .concat();
-        assert_eq!(unpack(&file), (b"hello, world".to_vec(), None));
+        let lz4 = |bytes: &[u8]| lz4(bytes, BlockMode::Linked);
+        for [first, second] in [
+            [zstd_raw(b"hello", 2), zstd_raw(b", world", 100)],
+            [lz4(b"hello"), lz4(b", world")],
+            [lz4(b"hello"), zstd_raw(b", world", 100)],
+        ] {
+            for (before, between, zeros) in [
+                (&skipped[..], &skipped[..], 0),
+                (&[], &skipped, 3),
+                (&skipped.repeat(2), &[], 9),
+            ] {
+                let file = [before, &first, between, &second, &vec![0; zeros]].concat();
+                let expected = (b"hello, world".to_vec(), None);
+                assert_eq!(unpack(&file), expected, "{file:02x?}");
+            }
+        }
+        // Cut off within what is skipped.
+        for cut in 1..skipped.len() {
+            let file = [&lz4(b"hello"), &skipped[..cut]].concat();
+            let expected = format!("the lz4 data are cut off after {} bytes", file.len());
+            assert_eq!(unpack(&file), (b"hello".to_vec(), Some(expected)));
+        }
+    }
+
+    #[test]
+    fn errors_are_told_in_words() {
+        let begun = lz4(b"hello", BlockMode::Linked);
+        let at = begun.len();
+        let after = |rest: &[u8]| [&begun, rest].concat();
+        let mut version = begun.clone();
+        version[4] ^= 0x80;
+        let mut checksum = begun.clone();
+        checksum[6] ^= 1;
+        for (file, expected) in [
+            (
+                after(b"text"),
+                format!("{at} bytes into them: neither a frame nor the end follows"),
+            ),
+            (
+                after(&[0, 0, 0, 0, 0, 0, 9, 0]),
+                format!(
+                    "{} bytes into them: neither a frame nor the end follows",
+                    at + 4
+                ),
+            ),
+            (
+                after(&LEGACY_LZ4),
+                format!("{at} bytes into them: a frame of lz4's legacy format is not read"),
+            ),
+            (
+                version,
+                "7 bytes into them: the header of a frame is malformed".to_owned(),
+            ),
+            (
+                checksum,
+                "7 bytes into them: a checksum is wrong".to_owned(),
+            ),
+        ] {
+            let error = unpack(&file).1.unwrap();
+            assert_eq!(error, format!("the lz4 data, {expected}"));
+        }
+        // A window of 2^31 bytes; a block of the reserved kind.
+        for (rest, expected) in [
+            (
+                &[0, 21 << 3, 0, 0, 0, 0][..],
+                "a frame asks for a window of 2147483648 bytes (legal: at most 134217728)",
+            ),
+            (
+                &[0, 0, 0b110, 0, 0, 0],
+                "the header of a block is malformed",
+            ),
+        ] {
+            let file = [&[0x28, 0xb5, 0x2f, 0xfd], rest].concat();
+            let error = unpack(&file).1.unwrap();
+            assert!(error.ends_with(expected), "{error}");
+        }
     }
 
     #[test]

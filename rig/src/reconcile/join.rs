@@ -1,390 +1,550 @@
 //! Several captures become one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
+use std::io::{Read, Seek};
 use std::net::IpAddr;
-use std::time::Duration;
 
-use super::capture::Capture;
-use super::clocks::Clock;
-use super::passage::{self, Fate, Passage, Places, Timed};
-use super::sides::{Sample, Shared, shared};
-use super::sighting::{Place, Same, Sighting, gather};
-use crate::pcapng::{Direction, InterfaceId, MergeError, Merged};
+use super::align::{Known, true_ns};
+use super::clocks::{Alignment, Clock};
+use super::passage::{self, Fate, Judged, Timed};
+use super::recut::{Piece, Recut, bit};
+use super::sighting::{Identifier, Place, Same, Sighting};
+use super::source::{ReconcileError, Source, counted, moved};
+use super::survey::{CHUNK, Survey, Surveyed};
+use super::window::{Outcome, Seen, Window};
+use crate::pcapng::{
+    Interface, InterfaceId, MAX_INTERFACES, MergeError, Reader, Record, Statistics, Stop,
+};
 use crate::units::{Timestamp, show_duration};
+use crate::wire::LinkType;
 
-/// Several captures as one.
+/// Captures of the same traffic, of which each packet is told once.
+///
+/// They are read twice: first to compare their clocks, then packet by packet. What is kept at a time are the records of
+/// about as long as packets are under way.
 #[derive(Debug)]
-pub struct Reconciled {
-    /// Each packet once, as it was recorded where it was sent, at the time of the first capture's
-    /// clock.
-    pub merged: Merged,
-    /// What became of each packet of it, in the same order.
-    pub passages: Vec<Passage>,
-    /// How the clock of each capture was aligned.
-    pub clocks: Vec<Clock>,
-    /// Names of addresses that any of the captures gives.
-    pub names: Vec<(IpAddr, String)>,
+pub struct Reconciliation<R: Read> {
+    readings: Vec<Reading<R>>,
+    identifier: Identifier,
+    known: Known,
+    pub(super) window: Window,
+    recut: Recut,
+    outline: Outline,
+    tally: Tally,
+    /// Records that look the same and are further apart are of several packets.
+    reach_ns: i128,
+    /// All records before have come.
+    horizon_ns: i128,
+    /// Packets up to here were told apart before all of their records may have come.
+    hasty_until_ns: Option<i128>,
+    /// The record that was given last.
+    given: Option<usize>,
+    same: Same,
+}
+
+/// What is known of captures beside their packets, as one.
+#[derive(Debug, Default)]
+pub struct Outline {
     /// What the captures are called.
     pub places: Vec<String>,
+    /// Their interfaces in one row. A name that does not tell its host gets that of the capture: `eth0@alice`.
+    pub interfaces: Vec<Interface>,
+    /// What the interfaces counted, at the time of the first capture's clock.
+    pub statistics: Vec<(InterfaceId, Timestamp, Statistics)>,
+    /// Names of addresses that any of the captures gives.
+    pub names: Vec<(IpAddr, String)>,
+    /// Captures that end early, and where.
+    pub stops: Vec<(String, Stop)>,
+    /// Captures with blocks whose length is no multiple of four, which the format forbids, and how many.
+    pub unaligned: Vec<(String, u64)>,
     /// Captures whose own kernel says that it dropped packets, and how many: what seems lost on
     /// its way to them may have arrived.
     pub dropped: Vec<(String, u64)>,
-    /// Pairs of captures that do not hold the same packets, since a network card cuts them into
-    /// segments or puts them together: between these nothing is called lost.
-    pub offloaded: Vec<[String; 2]>,
 }
 
-/// How much longer than any other a packet may be under way that looks the same as others, as a
-/// factor, and at least.
-const LONGER: i128 = 4;
-const AT_LEAST_NS: i128 = 10_000_000;
-
-/// Puts captures of the same traffic together.
-///
-/// # Errors
-/// More interfaces than a file can describe.
-pub fn reconcile(captures: Vec<Capture>) -> Result<Reconciled, MergeError> {
-    let all = gather(&captures);
-    let comparisons = compare(&all, captures.len());
-    let clocks = align(&comparisons, captures.len());
-    let time = |sighting: &Sighting| true_ns(&clocks, sighting.place, sighting.at);
-    let spans = spans(&captures, &clocks);
-    let uncertainty_ns = uncertainty_ns(&clocks);
-    let spread = |same: &Same| {
-        let times = || same.sightings.iter().map(time);
-        Some(times().max()? - times().min()?)
-    };
-    let unique = all
-        .iter()
-        .filter(|same| same.route.is_some() && same.is_unique());
-    let slowest_ns = unique.filter_map(spread).max().unwrap_or_default();
-    let longest_ns =
-        (slowest_ns > 0).then_some(slowest_ns * LONGER + 2 * uncertainty_ns + AT_LEAST_NS);
-    let packets: Vec<(&Same, Vec<Timed>)> = all
-        .iter()
-        .flat_map(|same| {
-            passage::packets(same, time, longest_ns)
-                .into_iter()
-                .map(move |packet| (same, packet))
-        })
-        .collect();
-    let places = Places {
-        homes: homes(&comparisons, &all),
-        spans,
-        uncertainty_ns,
-        slowest_ns,
-        longest_bytes: longest_bytes(&captures, &all),
-    };
-    let mut passages: Vec<Passage> = packets
-        .iter()
-        .filter_map(|(same, packet)| {
-            let sent = passage::sent(packet, same.route, &places)?;
-            let fate = passage::fate(packet, sent, same.route, &places);
-            let receiver = same
-                .route
-                .and_then(|route| places.homes.get(&route.destination));
-            let arrived_at = receiver.filter(|_| matches!(fate, Fate::Arrived(_)));
-            Some(Passage {
-                at_ns: sent.at_ns,
-                place: sent.sighting.place,
-                index: sent.sighting.index,
-                route: same.route,
-                fate,
-                last_seen: arrived_at.copied().unwrap_or(packet.last()?.sighting.place),
-            })
-        })
-        .collect();
-    drop(packets);
-    // Of packets of one moment those of an earlier capture come first, in its order.
-    passages.sort_by_key(|passage| (passage.at_ns, passage.place, passage.index));
-    let offloaded = offloaded(&captures, &comparisons, &places);
-    let mut joined = write_down(captures, passages, clocks)?;
-    joined.offloaded = offloaded;
-    Ok(joined)
+/// What became of the packets told so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// They arrived.
+    pub arrived: u64,
+    /// They never did.
+    pub lost: u64,
+    /// Their sender's place did not record them.
+    pub unsent: u64,
+    /// One place alone saw them, and nothing says that another one should have.
+    pub unwatched: u64,
+    /// Of these, packets of which nothing is known since too many records were of about one time.
+    pub hasty: u64,
+    /// Pairs of captures, by position, that do not hold all the same packets, since a network card cuts some into
+    /// segments or puts them together: these are not called lost.
+    pub offloaded: BTreeSet<[usize; 2]>,
 }
 
-/// The length of the longest packet that went between two hosts, for each place.
-fn longest_bytes(captures: &[Capture], all: &[Same]) -> Vec<u32> {
-    let mut longest = vec![0; captures.len()];
-    let between_hosts = all.iter().filter(|same| {
-        let route = same.route.filter(|route| route.source != route.destination);
-        route.is_some_and(|route| !route.source.is_loopback())
-    });
-    for sighting in between_hosts.flat_map(|same| &same.sightings) {
-        let record = captures
-            .get(sighting.place)
-            .and_then(|c| c.records.get(sighting.index));
-        if let Some((record, longest)) = record.zip(longest.get_mut(sighting.place)) {
-            *longest = record.orig_len_bytes.max(*longest);
-        }
-    }
-    longest
-}
-
-fn offloaded(captures: &[Capture], comparisons: &Comparisons, places: &Places) -> Vec<[String; 2]> {
-    let mut pairs: Vec<_> = comparisons
-        .iter()
-        .filter(|((a, b), compared)| compared.clock.packets > 0 && places.offloaded(*a, *b))
-        .map(|(pair, _)| *pair)
-        .collect();
-    pairs.sort_unstable();
-    let name = |place: Place| captures[place].name.clone();
-    pairs.into_iter().map(|(a, b)| [name(a), name(b)]).collect()
-}
-
-/// What two places share.
+/// A packet of several captures.
 #[derive(Debug)]
-struct Compared {
-    /// The second one's clock against the first one's.
-    clock: Clock,
-    /// The first one's clock against the second one's.
-    reversed: Clock,
-    /// See [`Shared::nearer`].
-    nearer: HashMap<IpAddr, i64>,
+pub struct Passage<'a> {
+    /// As it was recorded where it was sent, at the time of the first capture's clock.
+    pub record: Record<'a>,
+    /// What its record begins with.
+    pub link: LinkType,
+    /// The capture that its record is of, by position.
+    pub place: usize,
+    /// What became of it.
+    pub fate: Fate,
+    /// What the last place that saw it is called.
+    pub last_seen: &'a str,
 }
 
-/// What each two places share, those with the earlier one first.
-type Comparisons = HashMap<(Place, Place), Compared>;
-
-fn compare(all: &[Same], places: usize) -> Comparisons {
-    (0..places)
-        .flat_map(|a| (a + 1..places).map(move |b| (a, b)))
-        .map(|(a, b)| {
-            let shared = shared(all, a, b);
-            let compared = Compared {
-                clock: Clock::of(a, &shared.samples),
-                reversed: Clock::of(b, &reversed(&shared)),
-                nearer: shared.nearer,
-            };
-            ((a, b), compared)
-        })
-        .collect()
+/// One of the captures, while it is read for the second time.
+#[derive(Debug)]
+struct Reading<R: Read> {
+    reader: Reader<R>,
+    /// Records that are left of those that there were at first.
+    left: u64,
+    /// How many were read that count.
+    number: u64,
+    /// Interfaces of the captures before it.
+    base: u32,
+    /// The earliest record from each chunk on, by its own clock.
+    earliest: Vec<Timestamp>,
+    /// By how much records may be in another order by the first capture's clock.
+    slack_ns: i128,
+    /// All records before have come.
+    reached_ns: i128,
 }
 
-/// Aligns each clock with one that is aligned already: with the one that leaves least doubt.
-fn align(comparisons: &Comparisons, places: usize) -> Vec<Clock> {
-    let mut clocks: Vec<Option<Clock>> = vec![None; places];
-    if let Some(first) = clocks.first_mut() {
-        *first = Some(Clock::reference());
-    }
-    for _ in 1..places {
-        let candidates = comparisons.iter().filter_map(|(&(a, b), compared)| {
-            let known = |place: Place| clocks[place].is_some();
-            match (known(a), known(b)) {
-                (true, false) => Some((b, &compared.clock)),
-                (false, true) => Some((a, &compared.reversed)),
-                _ => None,
-            }
-        });
-        let best = candidates
-            .filter(|(_, clock)| clock.packets > 0)
-            .min_by_key(|(place, clock)| {
-                let doubt = clock.uncertainty.unwrap_or(Duration::MAX);
-                (doubt, usize::MAX - clock.packets, *place)
+/// How the comment of a packet begins that never arrived; the last place that saw it follows.
+pub const LOST_COMMENT: &str = "lost: last seen at ";
+
+/// The comment of a packet that its sender's place did not record.
+pub const UNSENT_COMMENT: &str = "not recorded where it was sent";
+
+/// How long packets are taken to be under way at most where nothing tells it.
+const LONG_NS: i128 = 1_000_000_000;
+
+impl<R: Read + Seek> Reconciliation<R> {
+    /// Reads captures for the first time, and begins to put them together.
+    ///
+    /// # Errors
+    /// What is no capture, and more interfaces than a file can describe.
+    pub fn of(mut sources: Vec<Source<R>>) -> Result<Self, ReconcileError> {
+        let survey = Survey::of(&mut sources)?;
+        let known = Known::of(&survey);
+        let mut outline = Outline::default();
+        let mut readings = Vec::new();
+        for (place, (source, surveyed)) in sources.into_iter().zip(survey.places).enumerate() {
+            let frames = surveyed.frames;
+            let slack_ns = known.clocks.get(place).map_or(0, spread_ns);
+            let earliest = surveyed.earliest.clone();
+            let base = outline.add(source.name.clone(), surveyed, &known.clocks)?;
+            readings.push(Reading {
+                reader: source.into_reader(place)?,
+                left: frames,
+                number: 0,
+                base,
+                earliest,
+                slack_ns,
+                reached_ns: i128::MIN,
             });
-        let Some((place, clock)) = best else { break };
-        clocks[place] = Some(clock.clone());
-    }
-    clocks
-        .into_iter()
-        .map(|clock| clock.unwrap_or_else(Clock::unknown))
-        .collect()
-}
-
-/// The samples as the second place sees them.
-fn reversed(shared: &Shared) -> Vec<Sample> {
-    let mut samples: Vec<_> = shared
-        .samples
-        .iter()
-        .map(|sample| Sample {
-            at_ns: sample.at_ns + sample.later_ns,
-            later_ns: -sample.later_ns,
-            forward: sample.forward.map(|forward| !forward),
+        }
+        Ok(Self {
+            readings,
+            identifier: Identifier::new(survey.compared),
+            window: Window::new(),
+            recut: Recut::default(),
+            outline,
+            tally: Tally::default(),
+            reach_ns: known.longest_ns.unwrap_or(LONG_NS),
+            horizon_ns: i128::MIN,
+            hasty_until_ns: None,
+            given: None,
+            same: Same {
+                route: None,
+                sightings: Vec::new(),
+            },
+            known,
         })
-        .collect();
-    samples.sort_by_key(|sample| sample.at_ns);
-    samples
-}
+    }
 
-/// A moment of a place's clock by the clock of the first capture.
-fn true_ns(clocks: &[Clock], place: Place, at: Timestamp) -> i128 {
-    let mut ns = i128::from(at.0);
-    let mut place = place;
-    // Each step leads to a clock that was aligned earlier; the first one is its own reference.
-    for _ in 0..clocks.len() {
-        let Some(clock) = clocks.get(place) else {
-            break;
+    /// What is known beside the packets.
+    #[must_use]
+    pub fn outline(&self) -> &Outline {
+        &self.outline
+    }
+
+    /// How the clock of each capture was aligned.
+    #[must_use]
+    pub fn clocks(&self) -> &[Clock] {
+        &self.known.clocks
+    }
+
+    /// What became of the packets told so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The next packet in order of time.
+    pub fn next_packet(&mut self) -> Option<Passage<'_>> {
+        if let Some(slot) = self.given.take() {
+            self.window.release(slot);
+        }
+        // Each turn reads a record, tells apart what some of them are of, or takes one of these out.
+        let slot = loop {
+            if let Some(slot) = self.next_settled() {
+                break slot;
+            }
+            if self.horizon_ns == i128::MAX && self.window.is_empty() {
+                return None;
+            }
+            if self.close_oldest() {
+                continue;
+            }
+            // A record that is far out of time keeps all others from being settled.
+            if self.window.is_full()
+                && let Some(slot) = self.window.pop()
+            {
+                break slot;
+            }
+            self.read_on();
         };
-        ns -= clock.ahead_ns(ns);
-        if place == clock.against {
-            break;
-        }
-        place = clock.against;
-    }
-    ns
-}
-
-/// What all clocks together may be wrong by.
-fn uncertainty_ns(clocks: &[Clock]) -> i128 {
-    let known = clocks.iter().filter_map(|clock| clock.uncertainty);
-    known
-        .map(|uncertainty| i128::try_from(uncertainty.as_nanos()).unwrap_or(i128::MAX))
-        .max()
-        .unwrap_or_default()
-}
-
-fn spans(captures: &[Capture], clocks: &[Clock]) -> Vec<Option<(i128, i128)>> {
-    captures
-        .iter()
-        .enumerate()
-        .map(|(place, capture)| {
-            let times = || {
-                capture
-                    .records
-                    .iter()
-                    .map(|record| true_ns(clocks, place, record.at))
-            };
-            times().min().zip(times().max())
+        self.given = Some(slot);
+        let (fate, last_seen) = self.judge(slot);
+        self.tally.count(fate);
+        let slot = self.window.slot(slot);
+        Some(Passage {
+            record: Record {
+                interface: slot.sighting.interface,
+                at: timestamp(slot.at_ns),
+                direction: slot.sighting.direction,
+                orig_len_bytes: slot.orig_len_bytes,
+                data: slot.data.as_slice().into(),
+                comments: slot.comments.as_slice().into(),
+            },
+            link: slot.link,
+            place: slot.sighting.place,
+            fate,
+            last_seen: self
+                .outline
+                .places
+                .get(last_seen)
+                .map_or("", String::as_str),
         })
-        .collect()
-}
-
-/// The place nearest to each address: the one that no other place is nearer than. An address that
-/// one place alone has seen has none, unless that place sent for it.
-fn homes(comparisons: &Comparisons, all: &[Same]) -> HashMap<IpAddr, Place> {
-    let mut points: HashMap<IpAddr, HashMap<Place, i64>> = HashMap::new();
-    for (&(a, b), compared) in comparisons {
-        for (&address, &nearer) in &compared.nearer {
-            let of_address = points.entry(address).or_default();
-            *of_address.entry(a).or_default() += nearer.signum();
-            *of_address.entry(b).or_default() -= nearer.signum();
-        }
     }
-    let marked = all.iter().filter_map(|same| {
-        let sent = same
-            .sightings
+
+    /// The earliest packet, if it is known what others of about its time are.
+    fn next_settled(&mut self) -> Option<usize> {
+        let at_ns = self.window.ready_ns()?;
+        let settled_ns = self.window.settled_ns(self.horizon_ns);
+        let is_known = at_ns.saturating_add(self.reach_ns) < settled_ns;
+        // Where too much is kept it goes without what others may tell of it.
+        let is_due = is_known || self.window.is_full() && at_ns < settled_ns;
+        if is_due { self.window.pop() } else { None }
+    }
+
+    /// Tells apart the packets of the oldest group, if all of its records have come or too much is kept.
+    fn close_oldest(&mut self) -> bool {
+        let Some(last_ns) = self.window.oldest_ns() else {
+            return false;
+        };
+        if last_ns.saturating_add(self.reach_ns) >= self.horizon_ns {
+            if !self.window.is_full() {
+                return false;
+            }
+            self.hurry(last_ns);
+        }
+        let mut same = std::mem::replace(
+            &mut self.same,
+            Same {
+                route: None,
+                sightings: Vec::new(),
+            },
+        );
+        self.window.close(&mut same);
+        let longest_ns = self.known.longest_ns;
+        let window = &self.window;
+        let time = |sighting: &Sighting| window.slot(sighting.index).at_ns;
+        match *same.sightings.as_slice() {
+            [] => {}
+            [one] => {
+                let packet = [timed(time, one)];
+                self.settle(&packet, &same);
+            }
+            [one, other] if one.spot() != other.spot() => {
+                let mut packet = [one, other].map(|sighting| timed(time, sighting));
+                packet.sort_by_key(|timed| timed.at_ns);
+                self.settle(&packet, &same);
+            }
+            _ => {
+                for packet in passage::packets(&same, time, longest_ns) {
+                    self.settle(&packet, &same);
+                }
+            }
+        }
+        self.same = same;
+        true
+    }
+
+    /// A packet is told apart.
+    fn settle(&mut self, packet: &[Timed], same: &Same) {
+        let places = &self.known.places;
+        let Some(sent) = passage::sent(packet, same.route, places) else {
+            return;
+        };
+        let mut judged = passage::judge(packet, sent, same.route, places);
+        let seen = packet
             .iter()
-            .find(|sighting| sighting.direction == Some(Direction::Outbound))?;
-        Some((same.route?.source, sent.place))
-    });
-    for (address, place) in marked.collect::<HashSet<_>>() {
-        points
-            .entry(address)
-            .or_insert_with(|| HashMap::from([(place, 1)]));
+            .fold(0, |seen, timed| seen | bit(timed.sighting.place));
+        let mut piece = None;
+        if same.route.is_some()
+            && (1..self.readings.len()).contains(&(seen.count_ones() as usize))
+            && let Some(first) = packet.first()
+        {
+            let slot = self.window.slot(first.sighting.index);
+            piece = Piece::of(slot.link, &slot.data, slot.orig_len_bytes, first.at_ns);
+            if let Some(piece) = &piece {
+                self.recut.add(piece, seen);
+            }
+        }
+        let too_early = |until_ns: i128| {
+            let first = packet.first().map_or(sent.at_ns, |first| first.at_ns);
+            first <= until_ns.saturating_add(self.reach_ns)
+        };
+        if judged.doubt.is_some() && self.hasty_until_ns.is_some_and(too_early) {
+            judged = Judged::unknown();
+            self.tally.hasty += 1;
+        }
+        let receiver = same
+            .route
+            .and_then(|route| places.homes.get(&route.destination));
+        let arrived_at = receiver.filter(|_| matches!(judged.fate, Fate::Arrived(_)));
+        let last = packet.last().map_or(sent, |last| last).sighting.place;
+        let outcome = Outcome {
+            last_seen: arrived_at.copied().unwrap_or(last),
+            piece: piece.filter(|_| judged.doubt.is_some()),
+            judged,
+        };
+        let kept = sent.sighting.index;
+        for timed in packet.iter().filter(|timed| timed.sighting.index != kept) {
+            self.window.release(timed.sighting.index);
+        }
+        self.window.settle(kept, outcome);
     }
-    points
-        .into_iter()
-        .filter_map(|(address, points)| {
-            let (place, _) = points
-                .into_iter()
-                .filter(|(_, points)| *points > 0)
-                .max_by_key(|(place, points)| (*points, usize::MAX - place))?;
-            Some((address, place))
-        })
-        .collect()
+
+    /// What became of a packet, by all that is known at its turn; and the last place that saw it.
+    fn judge(&mut self, slot: usize) -> (Fate, Place) {
+        let at_ns = self.window.slot(slot).at_ns;
+        self.recut
+            .forget_before(at_ns.saturating_sub(2 * self.reach_ns));
+        let settled_ns = self.window.settled_ns(self.horizon_ns);
+        let is_hasty = at_ns.saturating_add(self.reach_ns) >= settled_ns;
+        let Some(outcome) = self.window.slot_mut(slot).outcome.take() else {
+            return (Fate::Unwatched, 0);
+        };
+        let Outcome {
+            judged,
+            last_seen,
+            piece,
+        } = outcome;
+        let Some((having, lacking)) = judged.doubt else {
+            return (judged.fate, last_seen);
+        };
+        let recut =
+            piece.is_some_and(|piece| self.recut.has_bytes(&piece, having, lacking, self.reach_ns));
+        if recut {
+            let pair = [having.min(lacking), having.max(lacking)];
+            self.tally.offloaded.insert(pair);
+            return (judged.otherwise, last_seen);
+        }
+        if is_hasty {
+            self.tally.hasty += 1;
+            return (Fate::Unwatched, last_seen);
+        }
+        (judged.fate, last_seen)
+    }
+
+    /// More was kept than may be: nothing is sure up to a moment.
+    #[cold]
+    fn hurry(&mut self, until_ns: i128) {
+        let until_ns = self
+            .hasty_until_ns
+            .map_or(until_ns, |old| old.max(until_ns));
+        self.hasty_until_ns = Some(until_ns);
+    }
+
+    /// Reads a record of the place that is furthest behind.
+    fn read_on(&mut self) {
+        let numbered = self.readings.iter().enumerate();
+        let behind = numbered.min_by_key(|(_, reading)| reading.reached_ns);
+        let Some((place, _)) = behind.filter(|(_, reading)| reading.reached_ns != i128::MAX) else {
+            self.horizon_ns = i128::MAX;
+            return;
+        };
+        let reading = &mut self.readings[place];
+        let frame = if reading.left > 0 {
+            reading.left -= 1;
+            reading.reader.next_frame()
+        } else {
+            None
+        };
+        let Some(frame) = frame else {
+            reading.reached_ns = i128::MAX;
+            self.advance();
+            return;
+        };
+        let Some((link, record)) = counted(frame) else {
+            return;
+        };
+        let at_ns = true_ns(&self.known.clocks, place, record.at);
+        let identity = self.identifier.of(link, &record.data, place);
+        let number = reading.number;
+        reading.number += 1;
+        let chunk = number.is_multiple_of(CHUNK).then_some(number / CHUNK);
+        let earliest = chunk.and_then(|chunk| reading.earliest.get(usize::try_from(chunk).ok()?));
+        if let Some(earliest) = earliest {
+            let reached_ns = true_ns(&self.known.clocks, place, *earliest);
+            reading.reached_ns = reached_ns.saturating_sub(reading.slack_ns);
+        }
+        let seen = Seen {
+            at_ns,
+            number,
+            sighting: Sighting {
+                place,
+                index: 0,
+                interface: moved(reading.base, record.interface),
+                at: record.at,
+                direction: record.direction,
+            },
+            link,
+            identity: identity.as_ref().ok().map(|(identity, _)| *identity),
+            route: identity.ok().and_then(|(_, route)| route),
+            record,
+        };
+        self.window.take_in(seen, self.horizon_ns, self.reach_ns);
+        if chunk.is_some() {
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
+        let reached = self.readings.iter().map(|reading| reading.reached_ns);
+        self.horizon_ns = reached.min().unwrap_or(i128::MAX);
+    }
 }
 
-/// Takes the record that stands for each packet out of its capture.
-fn write_down(
-    captures: Vec<Capture>,
-    passages: Vec<Passage>,
-    clocks: Vec<Clock>,
-) -> Result<Reconciled, MergeError> {
-    let mut merged = Merged::default();
-    let mut names: Vec<(IpAddr, String)> = Vec::new();
-    let mut seen = HashSet::new();
-    let mut places = Vec::new();
-    let mut dropped = Vec::new();
-    let mut records = Vec::new();
-    let mut bases = Vec::new();
-    for (place, capture) in captures.into_iter().enumerate() {
-        if capture.dropped() > 0 {
-            dropped.push((capture.name.clone(), capture.dropped()));
-        }
-        let interfaces = capture.interfaces.into_iter().map(|mut interface| {
-            if interface.name.is_empty() {
-                interface.name.clone_from(&capture.name);
-            } else if !interface.name.contains('@') {
-                // `eth0` of every machine is called so; the rig's own names tell their host.
-                interface.name = format!("{}@{}", interface.name, capture.name);
-            }
-            interface
-        });
-        let base = merged.add_interfaces(interfaces)?;
-        for (id, at, statistics) in capture.statistics {
-            let at = timestamp(true_ns(&clocks, place, at));
-            merged.add_statistics(InterfaceId(base + id.0), at, statistics);
-        }
-        for (address, name) in capture.names {
-            if seen.insert(address) {
-                names.push((address, name));
-            }
-        }
-        if let Some(stop) = capture.stop {
-            merged.add_stop(capture.name.clone(), stop);
-        }
-        places.push(capture.name);
-        bases.push(base);
-        records.push(capture.records.into_iter().map(Some).collect::<Vec<_>>());
+fn timed(time: impl Fn(&Sighting) -> i128, sighting: Sighting) -> Timed {
+    Timed {
+        at_ns: time(&sighting),
+        sighting,
     }
-    for passage in &passages {
-        // Each record stands for one packet at most.
-        let Some(mut record) = records[passage.place][passage.index].take() else {
-            continue;
-        };
-        record.interface = InterfaceId(bases[passage.place] + record.interface.0);
-        record.at = timestamp(passage.at_ns);
-        merged.add_record(record);
-    }
-    Ok(Reconciled {
-        merged,
-        passages,
-        clocks,
-        names,
-        places,
-        dropped,
-        offloaded: Vec::new(),
-    })
+}
+
+/// How far the offset of a clock changes: its records may be that much out of order by another clock.
+fn spread_ns(clock: &Clock) -> i128 {
+    let Alignment::Drift(points) = &clock.alignment else {
+        return 0;
+    };
+    let offsets = || points.iter().map(|(_, offset)| *offset);
+    let (least, most) = (offsets().min(), offsets().max());
+    // It goes on beyond both ends.
+    2 * (most.unwrap_or_default() - least.unwrap_or_default())
 }
 
 fn timestamp(ns: i128) -> Timestamp {
     Timestamp(u64::try_from(ns.max(0)).unwrap_or(u64::MAX))
 }
 
-impl Reconciled {
-    /// Comments for the merged capture: on each packet that was lost, and, with `delays`, on each
-    /// that arrived.
+impl Outline {
+    /// Adds what a capture says, and gives the number of its first interface.
+    fn add(
+        &mut self,
+        name: String,
+        surveyed: Surveyed,
+        clocks: &[Clock],
+    ) -> Result<u32, MergeError> {
+        let place = self.places.len();
+        let lost = surveyed.dropped;
+        if lost > 0 {
+            self.dropped.push((name.clone(), lost));
+        }
+        let base = u32::try_from(self.interfaces.len()).map_err(|_| MergeError::Interfaces)?;
+        let renamed = surveyed.interfaces.into_iter().map(|mut interface| {
+            if interface.name.is_empty() {
+                interface.name.clone_from(&name);
+            } else if !interface.name.contains('@') {
+                // `eth0` of every machine is called so; the rig's own names tell their host.
+                interface.name = format!("{}@{name}", interface.name);
+            }
+            interface
+        });
+        self.interfaces.extend(renamed);
+        if self.interfaces.len() > MAX_INTERFACES {
+            return Err(MergeError::Interfaces);
+        }
+        let told = surveyed.statistics.iter().map(|(.., told)| told.dropped);
+        let untold = lost.saturating_sub(told.fold(0, u64::saturating_add));
+        if untold > 0
+            && let Some(last) = surveyed.last
+        {
+            // Its packets told it, and they are one by one from now on.
+            let at = timestamp(true_ns(clocks, place, last));
+            let statistics = Statistics {
+                received: 0,
+                dropped: untold,
+            };
+            self.statistics.push((InterfaceId(base), at, statistics));
+        }
+        for (id, at, statistics) in surveyed.statistics {
+            let at = timestamp(true_ns(clocks, place, at));
+            self.statistics.push((moved(base, id), at, statistics));
+        }
+        let mut known: HashSet<IpAddr> = self.names.iter().map(|(address, _)| *address).collect();
+        let names = surveyed.names.into_iter();
+        self.names
+            .extend(names.filter(|(address, _)| known.insert(*address)));
+        if surveyed.unaligned_blocks > 0 {
+            let blocks = surveyed.unaligned_blocks;
+            self.unaligned.push((name.clone(), blocks));
+        }
+        if let Some(stop) = surveyed.stop {
+            self.stops.push((name.clone(), stop));
+        }
+        self.places.push(name);
+        Ok(base)
+    }
+}
+
+impl Tally {
+    /// All of them.
     #[must_use]
-    pub fn comments(&self, delays: bool) -> Vec<(u64, String)> {
-        let numbered = (1..).zip(&self.passages);
-        numbered
-            .filter_map(|(frame, passage)| {
-                let last = self.places.get(passage.last_seen)?;
-                let comment = match passage.fate {
-                    Fate::Lost => format!("lost: last seen at {last}"),
-                    Fate::Unsent => "not recorded where it was sent".to_owned(),
-                    Fate::Arrived(delay) if delays => {
-                        format!("arrived at {last} after {}", show_duration(delay))
-                    }
-                    Fate::Arrived(_) | Fate::Unwatched => return None,
-                };
-                Some((frame, comment))
-            })
-            .collect()
+    pub fn packets(&self) -> u64 {
+        self.arrived + self.lost + self.unsent + self.unwatched
     }
 
-    /// How many packets came to an end of each kind: arrived, lost, unsent, unwatched.
-    #[must_use]
-    pub fn counts(&self) -> [usize; 4] {
-        let count = |is: fn(Fate) -> bool| {
-            let fates = self.passages.iter().map(|passage| passage.fate);
-            fates.filter(|fate| is(*fate)).count()
+    fn count(&mut self, fate: Fate) {
+        let count = match fate {
+            Fate::Arrived(_) => &mut self.arrived,
+            Fate::Lost => &mut self.lost,
+            Fate::Unsent => &mut self.unsent,
+            Fate::Unwatched => &mut self.unwatched,
         };
-        [
-            count(|fate| matches!(fate, Fate::Arrived(_))),
-            count(|fate| fate == Fate::Lost),
-            count(|fate| fate == Fate::Unsent),
-            count(|fate| fate == Fate::Unwatched),
-        ]
+        *count += 1;
+    }
+}
+
+impl Passage<'_> {
+    /// A comment for the merged capture: on a packet that was lost, and, with `delays`, on one that
+    /// arrived.
+    #[must_use]
+    pub fn comment(&self, delays: bool) -> Option<String> {
+        let last = self.last_seen;
+        match self.fate {
+            Fate::Lost => Some(format!("{LOST_COMMENT}{last}")),
+            Fate::Unsent => Some(UNSENT_COMMENT.to_owned()),
+            Fate::Arrived(delay) if delays => {
+                Some(format!("arrived at {last} after {}", show_duration(delay)))
+            }
+            Fate::Arrived(_) | Fate::Unwatched => None,
+        }
     }
 }

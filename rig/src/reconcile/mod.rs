@@ -4,25 +4,36 @@
 //! where it was sent was lost on the way. The clocks of the places are aligned by the packets that
 //! they share, as NTP does (RFC 5905 section 8), and the uncertainty that remains is told.
 //!
-//! [`Capture`] reads a file, [`reconcile`] puts several together. docs/analysis.md says by which
+//! [`Reconciliation`] puts [`Source`]s together and gives packet by packet, each once. docs/analysis.md says by which
 //! rules.
 
-mod capture;
+mod source;
 
 mod sighting;
+
+mod survey;
 
 mod sides;
 
 mod clocks;
 
+mod align;
+
 mod passage;
+
+mod recut;
+
+mod window;
 
 mod join;
 
-pub use capture::Capture;
 pub use clocks::{Alignment, Clock};
-pub use join::{Reconciled, reconcile};
-pub use passage::{Fate, Passage};
+pub use join::{LOST_COMMENT, Outline, Passage, Reconciliation, Tally, UNSENT_COMMENT};
+pub use passage::Fate;
+pub use source::{ReconcileError, Source};
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod link_tests;

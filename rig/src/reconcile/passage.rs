@@ -1,6 +1,7 @@
 //! The way of one packet through the places where it was seen.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::sighting::{Place, Same, Sighting, Spot};
@@ -24,19 +25,15 @@ pub enum Fate {
     Unsent,
 }
 
-/// One packet on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Passage {
-    /// When it was first seen, by the clock of the first capture, in nanoseconds.
-    pub(super) at_ns: i128,
-    /// The record that stands for it.
-    pub(super) place: Place,
-    pub(super) index: usize,
-    pub(super) route: Option<Route>,
-    /// What became of it.
-    pub fate: Fate,
-    /// The last place that saw it, by its position.
-    pub last_seen: usize,
+/// What became of a packet by where it was seen, and what it is otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    pub(super) fate: Fate,
+    /// A place that has the packet and one that lacks it, if the fate is another one where the second has its bytes
+    /// in packets that the first one lacks.
+    pub(super) doubt: Option<(Place, Place)>,
+    /// The fate that it is then.
+    pub(super) otherwise: Fate,
 }
 
 /// A sighting with its time by the clock of the first capture.
@@ -116,15 +113,15 @@ pub(super) fn span_ns(packet: &[Timed]) -> i128 {
 #[derive(Debug)]
 pub(super) struct Places {
     /// The place nearest to each address.
-    pub(super) homes: HashMap<std::net::IpAddr, Place>,
+    pub(super) homes: hashbrown::HashMap<IpAddr, Place>,
     /// First and last record of each place, by the clock of the first capture.
     pub(super) spans: Vec<Option<(i128, i128)>>,
     /// How far the clocks of the places may be from the truth, in nanoseconds.
     pub(super) uncertainty_ns: i128,
     /// The longest that a packet took, in nanoseconds.
     pub(super) slowest_ns: i128,
-    /// The length of the longest packet that each place recorded between two hosts, in bytes.
-    pub(super) longest_bytes: Vec<u32>,
+    /// Places whose captures say that they lost packets: what they lack may have been sent there all the same.
+    pub(super) lossy: HashSet<Place>,
 }
 
 /// The sighting of a packet that stands for it: where it was sent.
@@ -145,27 +142,55 @@ pub(super) fn sent<'a>(
 }
 
 /// What became of a packet, by where it was seen.
-pub(super) fn fate(packet: &[Timed], sent: &Timed, route: Option<Route>, places: &Places) -> Fate {
+pub(super) fn judge(
+    packet: &[Timed],
+    sent: &Timed,
+    route: Option<Route>,
+    places: &Places,
+) -> Judged {
     let home = |address| places.homes.get(&address).copied();
     let Some(route) = route else {
-        return arrived(packet, sent);
+        return Judged::sure(arrived(packet, sent));
     };
     let (sender, receiver) = (home(route.source), home(route.destination));
     let (Some(sender), Some(receiver)) = (sender, receiver) else {
-        return match receiver {
+        return Judged::sure(match receiver {
             Some(receiver) => arrived_at(packet, sent, receiver),
             None => arrived(packet, sent),
-        };
+        });
     };
     let seen_at = |place| packet.iter().any(|timed| timed.sighting.place == place);
     if sender == receiver {
-        return Fate::Unwatched;
+        return Judged::sure(Fate::Unwatched);
     }
-    let comparable = !places.offloaded(sender, receiver);
+    let otherwise = arrived_at(packet, sent, receiver);
+    let recorded = |place| places.recorded(place, sent.at_ns);
+    let missing = |fate, place, other| Judged {
+        fate,
+        doubt: Some((other, place)),
+        otherwise,
+    };
     match (seen_at(sender), seen_at(receiver)) {
-        (true, false) if comparable && places.recorded(receiver, sent.at_ns) => Fate::Lost,
-        (false, true) if comparable && places.recorded(sender, sent.at_ns) => Fate::Unsent,
-        _ => arrived_at(packet, sent, receiver),
+        (true, false) if recorded(receiver) => missing(Fate::Lost, receiver, sender),
+        (false, true) if !places.lossy.contains(&sender) && recorded(sender) => {
+            missing(Fate::Unsent, sender, receiver)
+        }
+        _ => Judged::sure(otherwise),
+    }
+}
+
+impl Judged {
+    fn sure(fate: Fate) -> Self {
+        Self {
+            fate,
+            doubt: None,
+            otherwise: fate,
+        }
+    }
+
+    /// Nothing is known of it.
+    pub(super) fn unknown() -> Self {
+        Self::sure(Fate::Unwatched)
     }
 }
 
@@ -196,15 +221,6 @@ fn arrived(packet: &[Timed], sent: &Timed) -> Fate {
 }
 
 impl Places {
-    /// Whether two places do not see the same packets: the network card of one cuts them into
-    /// segments, or puts them together, behind its capture.
-    pub(super) fn offloaded(&self, a: Place, b: Place) -> bool {
-        /// Ethernet without jumbo frames, with a tag.
-        const FRAME_BYTES: u32 = 1518;
-        let [a, b] = [a, b].map(|place| self.longest_bytes.get(place).copied().unwrap_or(0));
-        a != b && a.max(b) > FRAME_BYTES
-    }
-
     /// Whether a place recorded before and after what was sent at a moment could reach it.
     fn recorded(&self, place: Place, at_ns: i128) -> bool {
         let margin = self.uncertainty_ns + self.slowest_ns;

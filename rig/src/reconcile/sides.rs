@@ -8,7 +8,7 @@ use super::sighting::{Place, Same, Sighting};
 use crate::pcapng::Direction;
 use crate::wire::Route;
 
-/// A packet that two places saw once each.
+/// A packet that two places saw.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     /// When the first of them saw it, in nanoseconds by its clock.
@@ -30,18 +30,32 @@ pub(super) struct Shared {
 /// Looks at the packets that the places `a` and `b` share, and at which way they went.
 pub(super) fn shared(all: &[Same], a: Place, b: Place) -> Shared {
     let mut shared = Shared::default();
-    let mut routes = Vec::new();
-    for same in all {
-        let Some((route, (at_a, at_b))) = same.route.zip(same.once_at(a, b)) else {
-            continue;
-        };
-        shared.samples.push(Sample {
+    let mut pairs: Vec<(Route, _)> = all
+        .iter()
+        .filter_map(|same| {
+            let (route, (at_a, at_b)) = same.route.zip(same.once_at(a, b))?;
+            Some((route, (*at_a, *at_b)))
+        })
+        .collect();
+    if pairs.is_empty() {
+        // Packets that look the same, such as ARP, are better than none.
+        let with_route = all.iter().filter_map(|same| Some((same, same.route?)));
+        pairs = with_route
+            .flat_map(|(same, route)| {
+                let both = same.equally_often_at(a, b);
+                both.map(move |(at_a, at_b)| (route, (*at_a, *at_b)))
+            })
+            .collect();
+    }
+    let (routes, sightings): (Vec<Route>, Vec<_>) = pairs.into_iter().unzip();
+    shared.samples = sightings
+        .iter()
+        .map(|(at_a, at_b)| Sample {
             at_ns: i128::from(at_a.at.0),
             later_ns: i128::from(at_b.at.0) - i128::from(at_a.at.0),
             forward: marked(at_a, at_b),
-        });
-        routes.push(route);
-    }
+        })
+        .collect();
     let by_time = ways_by_time(&shared.samples, &routes);
     for (sample, route) in shared.samples.iter_mut().zip(&routes) {
         sample.forward = sample.forward.or_else(|| by_time.get(route).copied());

@@ -1,13 +1,11 @@
 //! Where and when each packet was seen.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-use super::capture::Capture;
 use crate::pcapng::{Direction, InterfaceId};
 use crate::units::Timestamp;
-use crate::wire::{Compared, Route, Unidentified, hash_identity};
+use crate::wire::{Compared, LinkType, Route, Unidentified, hash_identity};
 
 /// Position of a capture among those that are put together.
 pub(super) type Place = usize;
@@ -16,7 +14,7 @@ pub(super) type Place = usize;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sighting {
     pub(super) place: Place,
-    /// Position of the record in its capture.
+    /// Where its record is kept, for whoever keeps it.
     pub(super) index: usize,
     pub(super) interface: InterfaceId,
     /// By the clock of its place.
@@ -42,74 +40,78 @@ pub(super) struct Same {
     pub(super) sightings: Vec<Sighting>,
 }
 
-/// Puts together which records may be of one packet.
-pub(super) fn gather(captures: &[Capture]) -> Vec<Same> {
-    let compared = if captures.iter().any(Capture::is_cut) {
-        Compared::Headers
-    } else {
-        Compared::Everything
-    };
-    // Keyed at random, so that a hostile capture cannot make packets alike; two keys, since 64
-    // bits would make some of a billion packets alike by chance.
-    let keys = [RandomState::new(), RandomState::new()];
-    let mut found: HashMap<([u64; 2], Option<Place>), usize> = HashMap::new();
-    let mut all: Vec<Same> = Vec::new();
-    for (place, capture) in captures.iter().enumerate() {
-        for (index, record) in capture.records.iter().enumerate() {
-            let sighting = Sighting {
-                place,
-                index,
-                interface: record.interface,
-                at: record.at,
-                direction: record.direction,
-            };
-            let link = capture.link(record);
-            let mut route = Err(Unidentified);
-            let identity = keys.each_ref().map(|key| {
-                let mut state = key.build_hasher();
-                route = hash_identity(link, &record.data, compared, &mut state);
-                state.finish()
-            });
-            // A loopback address is another one at each place.
-            let here = match route {
-                Ok(Some(route)) if route.source.is_loopback() => Some(place),
-                _ => None,
-            };
-            if route.is_ok() {
-                match found.entry((identity, here)) {
-                    Entry::Occupied(known) => {
-                        all[*known.get()].sightings.push(sighting);
-                        continue;
-                    }
-                    Entry::Vacant(free) => free.insert(all.len()),
-                };
-            }
-            all.push(Same {
-                route: route.unwrap_or_default(),
-                sightings: vec![sighting],
-            });
+/// Tells which records may be of one packet.
+#[derive(Debug)]
+pub(super) struct Identifier {
+    /// At random, so that a hostile capture cannot make packets alike.
+    key: RandomState,
+    compared: Compared,
+}
+
+impl Identifier {
+    pub(super) fn new(compared: Compared) -> Self {
+        Self {
+            key: RandomState::new(),
+            compared,
         }
     }
-    all
+
+    /// What is the same for all records of a packet. Packets are compared with those of about the same
+    /// time only, so that 64 bits are enough.
+    pub(super) fn of(
+        &self,
+        link: LinkType,
+        data: &[u8],
+        place: Place,
+    ) -> Result<(u64, Option<Route>), Unidentified> {
+        let mut state = self.key.build_hasher();
+        let route = hash_identity(link, data, self.compared, &mut state)?;
+        // A loopback address is another one at each place.
+        if route.is_some_and(|route| route.source.is_loopback()) {
+            state.write_usize(place);
+        }
+        Ok((state.finish(), route))
+    }
 }
 
 impl Same {
     /// Its first sighting at each of two places, if it came by there once: what clocks can be
     /// compared by.
     pub(super) fn once_at(&self, a: Place, b: Place) -> Option<(&Sighting, &Sighting)> {
-        let once = |place| {
-            let mut at_place = self.sightings.iter().filter(move |s| s.place == place);
-            let first = at_place.next()?;
-            let mut spots = HashSet::from([first.spot()]);
-            at_place
-                .all(|other| spots.insert(other.spot()))
-                .then_some(first)
+        Some((self.once(a)?, self.once(b)?))
+    }
+
+    fn once(&self, place: Place) -> Option<&Sighting> {
+        let mut at_place = self.sightings.iter().filter(move |s| s.place == place);
+        let first = at_place.next()?;
+        let Some(second) = at_place.next() else {
+            return Some(first);
         };
-        Some((once(a)?, once(b)?))
+        let mut spots = HashSet::from([first.spot()]);
+        let mut others = std::iter::once(second).chain(at_place);
+        others
+            .all(|other| spots.insert(other.spot()))
+            .then_some(first)
+    }
+
+    /// Its sightings at each of two places in order, if both saw as many.
+    pub(super) fn equally_often_at(
+        &self,
+        a: Place,
+        b: Place,
+    ) -> impl Iterator<Item = (&Sighting, &Sighting)> {
+        let at = |place| self.sightings.iter().filter(move |s| s.place == place);
+        let as_many = at(a).count() == at(b).count();
+        at(a).zip(at(b)).filter(move |_| as_many)
     }
 
     /// Whether it came by each place once at most.
     pub(super) fn is_unique(&self) -> bool {
+        match self.sightings.as_slice() {
+            [] | [_] => return true,
+            [one, other] => return one.spot() != other.spot(),
+            _ => {}
+        }
         let mut spots = HashSet::new();
         self.sightings
             .iter()

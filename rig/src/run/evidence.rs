@@ -180,10 +180,12 @@ fn analyzed(mut analyzer: Analyzer, merged: &Merged, lost: &HashSet<u64>) -> Vec
         let Some(interface) = merged.interface(record.interface) else {
             continue;
         };
-        feed.push(&mut analyzer, frame, interface.link, record);
-        if lost.contains(&frame) {
-            analyzer.note_fate(frame, Fate::Lost);
-        }
+        let fate = if lost.contains(&frame) {
+            Fate::Lost
+        } else {
+            Fate::Unwatched
+        };
+        feed.push_with_fate(&mut analyzer, frame, interface.link, record, fate);
     }
     let passed_over = feed.finish(&mut analyzer);
     if passed_over.is_worth_telling() {

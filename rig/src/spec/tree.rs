@@ -193,7 +193,16 @@ fn scan_problem(source: &Source, error: &ScanError) -> Problem {
     };
     let line = source.line((place.line as usize).saturating_sub(1));
     let indented_by_tab = line.trim_start_matches(' ').starts_with('\t');
-    let hint = indented_by_tab.then(|| "indent with spaces, YAML forbids tabs there".to_owned());
+    // What begins with one of these is no plain text to YAML: patterns do.
+    let bare = line
+        .split_once(": ")
+        .is_some_and(|(_, value)| value.trim_start().starts_with(['>', '*', '-', '|']));
+    let hint = if indented_by_tab {
+        Some("indent with spaces, YAML forbids tabs there")
+    } else {
+        bare.then_some("put the value in quotes, or write `|` and the text on the lines below")
+    };
+    let hint = hint.map(str::to_owned);
     Problem::at(place, format!("not YAML: {}", error.info())).maybe_hint(hint)
 }
 

@@ -17,6 +17,16 @@ pub enum Checksum {
     WrongTransport,
 }
 
+/// Whether checksums are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Checksums {
+    /// A wrong one counts as one that the receiver throws the packet away for.
+    #[default]
+    Judged,
+    /// All are taken for right: those of a capture that was anonymised or rewritten say nothing.
+    Ignored,
+}
+
 /// All sums are taken modulo this, which is what adding the carries back comes to.
 const MODULUS: u64 = 0xffff;
 
@@ -29,7 +39,8 @@ pub(super) fn is_right(bytes: &[u8]) -> bool {
 /// Whether the checksum `told` by a segment or datagram agrees with its bytes, or was left to the
 /// network card: then it is zero, or that of the pseudo-header alone, with the length or without,
 /// as Linux and Windows prepare it.
-#[inline]
+#[expect(clippy::inline_always, reason = "on the way of every packet")]
+#[inline(always)]
 pub(super) fn is_credible(ip: &Ip<'_>, bytes: &[u8], told: u16) -> bool {
     let without_len = sum_of_addresses(ip) + word([0, 0, 0, ip.protocol]);
     let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);

@@ -1,6 +1,6 @@
 //! Packets of a whole capture, one after the other.
 
-use super::checksum::Checksum;
+use super::checksum::{Checksum, Checksums};
 use super::fragments::{Fragments, Whole};
 use super::ip::{self, Ip};
 use super::link::{LinkType, is_outgoing};
@@ -35,19 +35,32 @@ pub struct Captured<'a> {
 pub struct Decoder {
     fragments: Fragments,
     whole: Option<Whole>,
+    checksums: Checksums,
 }
 
 impl Decoder {
+    /// Says whether checksums are judged; they are unless they are said not to be.
+    #[must_use]
+    pub fn with_checksums(mut self, checksums: Checksums) -> Self {
+        self.checksums = checksums;
+        self
+    }
+
     /// Reads a packet. A fragment that completes nothing gives [`Transport::Fragment`].
     #[inline]
     pub fn decode<'a>(&'a mut self, captured: &Captured<'a>) -> Result<Packet<'a>, Undecoded> {
+        let checksums = self.checksums;
         let usual = usual(captured.link, captured.data, captured.orig_len_bytes);
         let mut packet = match usual {
             Some(ip) => packet(&ip, Tunnels::default()),
             None => self.decode_unusual(captured)?,
         };
         let wrong = packet.checksum != Checksum::Credible;
-        if wrong && (captured.outgoing || is_outgoing(captured.link, captured.data)) {
+        if wrong
+            && (checksums == Checksums::Ignored
+                || captured.outgoing
+                || is_outgoing(captured.link, captured.data))
+        {
             packet.checksum = Checksum::Credible;
         }
         Ok(packet)
@@ -79,7 +92,12 @@ impl Decoder {
 
     #[inline(never)]
     fn decode_unusual<'a>(&'a mut self, captured: &Captured<'a>) -> Result<Packet<'a>, Undecoded> {
-        let found = walk(captured.link, captured.data, captured.orig_len_bytes)?;
+        let found = walk(
+            captured.link,
+            captured.data,
+            captured.orig_len_bytes,
+            self.checksums,
+        )?;
         if found.ip.piece.is_some() && !found.ip.damaged {
             self.put_together(&found, captured)
         } else {
@@ -101,7 +119,7 @@ impl Decoder {
                 return Ok(waiting(found));
             };
             let whole = self.whole.insert(whole);
-            complete = match again(whole) {
+            complete = match again(whole, self.checksums) {
                 Ok(inner) if inner.ip.piece.is_some() => {
                     let Some(piece) = inner.ip.piece else { break };
                     self.fragments.add(&inner.ip, piece, inner.tunnels, moment)
@@ -110,7 +128,9 @@ impl Decoder {
             };
         }
         match &self.whole {
-            Some(whole) => again(whole).map(|found| packet(&found.ip, found.tunnels)),
+            Some(whole) => {
+                again(whole, self.checksums).map(|found| packet(&found.ip, found.tunnels))
+            }
             None => Ok(waiting(found)),
         }
     }
@@ -122,10 +142,10 @@ impl Decoder {
 }
 
 /// Reads on in a packet that was put together.
-fn again(whole: &Whole) -> Result<Found<'_>, Undecoded> {
+fn again(whole: &Whole, checksums: Checksums) -> Result<Found<'_>, Undecoded> {
     let mut ip: Ip<'_> = whole.ip();
     ip::pass_over_rest(&mut ip);
-    unwrap(ip, whole.tunnels)
+    unwrap(ip, whole.tunnels, checksums)
 }
 
 /// What a fragment is while others are missing.

@@ -75,6 +75,8 @@ struct First {
     at: Timestamp,
     protocol: u8,
     header_len: u32,
+    hop_limit: u8,
+    ip_id: Option<u16>,
     checkable: bool,
 }
 
@@ -88,6 +90,8 @@ pub(super) struct Whole {
     pub(super) tunnels: Tunnels,
     protocol: u8,
     header_len: u32,
+    hop_limit: u8,
+    ip_id: Option<u16>,
     payload: Vec<u8>,
     payload_len: u32,
     /// It is no more than the first fragment.
@@ -105,6 +109,8 @@ impl Whole {
             payload: &self.payload,
             payload_len: self.payload_len,
             len: self.header_len.saturating_add(self.payload_len),
+            hop_limit: self.hop_limit,
+            id: self.ip_id,
             piece: self.first_only.then_some(Piece {
                 id: 0,
                 offset: 0,
@@ -296,6 +302,8 @@ impl Partial {
                 at,
                 protocol: ip.protocol,
                 header_len: ip.len.saturating_sub(ip.payload_len),
+                hop_limit: ip.hop_limit,
+                ip_id: ip.id,
                 checkable: ip.checkable,
             });
         }
@@ -353,6 +361,8 @@ impl Whole {
             payload: Vec::new(),
             payload_len: 0,
             first_only: true,
+            hop_limit: first.hop_limit,
+            ip_id: first.ip_id,
             checkable: first.checkable,
         }
     }

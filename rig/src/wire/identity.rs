@@ -9,7 +9,10 @@ use super::link::{Ethernet, LinkType, Network, network};
 /// packets: a TCP header without options.
 const COMPARED_BYTES: usize = 20;
 
-const ETHER_TYPE_ARP: [u8; 2] = [0x08, 0x06];
+const ETHER_TYPE_ARP: u16 = 0x0806;
+
+/// ARP for IPv4 over Ethernet, RFC 826.
+const ARP_BYTES: usize = 28;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -33,12 +36,12 @@ pub enum Compared {
 }
 
 /// Puts into `state` what stays the same of a packet between its sender and its receiver, and gives
-/// its route where it is IP.
+/// its route where it is IP, or ARP for IPv4.
 ///
 /// Of an IP packet these are addresses, protocol, lengths, identification and payload. Left out are
 /// the hop limit, the traffic class, IP options and checksums, which routers and network cards
-/// change. Of another Ethernet frame it is everything from the source address on, and of ARP no
-/// more than a message's length, since short frames are padded on their way.
+/// change. Of ARP it is the message, without what the link layer adds before and behind it, and of another Ethernet
+/// frame everything from the source address on.
 ///
 /// # Errors
 /// A packet of which too little was captured, or that is neither IP nor Ethernet.
@@ -54,6 +57,7 @@ pub fn hash_identity(
             Some(6) => hash_v6(packet, compared, state),
             _ => None,
         },
+        Network::Other(ETHER_TYPE_ARP, message) => return Ok(hash_arp(message, state)),
         Network::Other(..) if link == LinkType::Ethernet => {
             return hash_frame(data, state).map(|()| None).ok_or(Unidentified);
         }
@@ -77,20 +81,31 @@ pub fn digest(packet: &[u8]) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unidentified;
 
+/// ARP for IPv4 has a route as well: who asks or answers, and who is meant.
+fn hash_arp(message: &[u8], state: &mut impl Hasher) -> Option<Route> {
+    /// Ethernet and IPv4, with the lengths of their addresses.
+    const OVER_ETHERNET: [u8; 6] = [0, 1, 8, 0, 6, 4];
+    let Some(arp) = message.first_chunk::<ARP_BYTES>() else {
+        state.write(message);
+        return None;
+    };
+    state.write(arp);
+    let address = |at: usize| Some(IpAddr::from(*arp[at..].first_chunk::<4>()?));
+    let route = || {
+        Some(Route {
+            source: address(14)?,
+            destination: address(24)?,
+        })
+    };
+    arp.starts_with(&OVER_ETHERNET).then(route).flatten()
+}
+
 /// A frame that carries no IP.
 fn hash_frame(frame: &[u8], state: &mut impl Hasher) -> Option<()> {
-    /// ARP for IPv4 over Ethernet, RFC 826.
-    const ARP_BYTES: usize = 28;
     const SOURCE_AT: usize = 6;
     let header = Ethernet::read(frame)?;
-    let is_arp = frame.get(12..14)? == ETHER_TYPE_ARP;
-    let end = if is_arp {
-        frame.len().min(14 + ARP_BYTES)
-    } else {
-        frame.len()
-    };
     state.write(&header.ether_type.to_be_bytes());
-    state.write(frame.get(SOURCE_AT..end)?);
+    state.write(frame.get(SOURCE_AT..)?);
     Some(())
 }
 

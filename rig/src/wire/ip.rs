@@ -12,6 +12,12 @@ use super::checksum;
 /// The most IPv6 extension headers that are passed over. Usual are none to three.
 const MAX_EXTENSIONS: usize = 16;
 
+/// Length of an IPv4 header without options in bytes.
+const IPV4_FIXED_BYTES: usize = 20;
+
+/// First byte of such a header: version 4, and five words of four bytes.
+const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
+
 /// Length of an IPv6 header in bytes.
 const IPV6_HEADER_BYTES: usize = 40;
 
@@ -28,6 +34,9 @@ pub(super) struct Ip<'a> {
     pub(super) payload_len: u32,
     /// Length of the whole packet on the wire.
     pub(super) len: u32,
+    pub(super) hop_limit: u8,
+    /// The identification of IPv4.
+    pub(super) id: Option<u16>,
     /// Set when it is a fragment.
     pub(super) piece: Option<Piece>,
     /// Extension headers are cut off or malformed, so that `protocol` and `payload` mean nothing.
@@ -62,11 +71,11 @@ impl Ip<'_> {
     }
 }
 
-/// Reads what nearly all packets are: IPv4 with TCP in one piece. None for all others.
+/// Reads what nearly all packets are: IPv4 without options, with TCP in one piece. None for all others.
 #[expect(clippy::inline_always, reason = "on the way of every packet")]
 #[inline(always)]
 pub(super) fn read_usual(bytes: &[u8], wire_len: u32) -> Option<Ip<'_>> {
-    let usual = bytes.first()? >> 4 == 4 && *bytes.get(9)? == ip_number::TCP.0;
+    let usual = *bytes.first()? == IPV4_WITHOUT_OPTIONS && *bytes.get(9)? == ip_number::TCP.0;
     if !usual {
         return None;
     }
@@ -74,7 +83,7 @@ pub(super) fn read_usual(bytes: &[u8], wire_len: u32) -> Option<Ip<'_>> {
 }
 
 /// Reads an IP header. `wire_len` stands in for a length of zero, as segmentation offload and
-/// jumbograms have it. None when the addresses cannot be known, or the header contradicts itself.
+/// jumbograms have it, and for one beyond it; zero where it is not known. None when the addresses cannot be known, or the header contradicts itself.
 #[expect(clippy::inline_always, reason = "on the way of every packet")]
 #[inline(always)]
 pub(super) fn read(bytes: &[u8], wire_len: u32) -> Option<Ip<'_>> {
@@ -91,10 +100,11 @@ fn v4(bytes: &[u8], wire_len: u32) -> Option<Ip<'_>> {
     let header = Ipv4HeaderSlice::from_slice(bytes).ok()?;
     let header_len = header.slice().len();
     let claimed = header.total_len();
-    let (len, end) = if claimed == 0 {
-        (wire_len, bytes.len())
-    } else {
+    let believed = is_believed(claimed.into(), wire_len);
+    let (len, end) = if believed {
         (u32::from(claimed), bytes.len().min(usize::from(claimed)))
+    } else {
+        (wire_len, bytes.len())
     };
     let piece = header.is_fragmenting_payload().then(|| Piece {
         id: u32::from(header.identification()),
@@ -104,21 +114,78 @@ fn v4(bytes: &[u8], wire_len: u32) -> Option<Ip<'_>> {
     let sum = header.header_checksum();
     let mut ip = Ip {
         source: IpAddr::V4(Ipv4Addr::from(header.source())),
-        destination: IpAddr::V4(Ipv4Addr::from(header.destination())),
+        destination: IpAddr::V4(if header_len == IPV4_FIXED_BYTES {
+            Ipv4Addr::from(header.destination())
+        } else {
+            final_destination(&header)
+        }),
         protocol: header.protocol().0,
         payload: bytes.get(header_len..end)?,
         payload_len: len.saturating_sub(len_u32(header_len)),
         len,
+        hop_limit: header.ttl(),
+        id: Some(header.identification()),
         piece,
         cut: false,
         // A network card that is to fill it in has left a zero.
         damaged: sum != 0 && !checksum::is_right(header.slice()),
-        checkable: claimed != 0,
+        checkable: believed,
     };
     if ip.protocol == ip_number::AUTH.0 && !ip.is_later_piece() {
         pass_over_authentication(&mut ip);
     }
     Some(ip)
+}
+
+/// Whether a length that an IP header claims is the packet's: zero is none, and the packet is no longer
+/// than it was on the wire. `wire_len` is zero where that is not known.
+#[expect(clippy::inline_always, reason = "on the way of every packet")]
+#[inline(always)]
+fn is_believed(claimed: u32, wire_len: u32) -> bool {
+    claimed != 0 && (claimed <= wire_len || wire_len == 0)
+}
+
+/// Where a packet with options goes at last: to the end of a source route whose addresses are not
+/// used up, RFC 791 section 3.1. Transport checksums cover that address, and the answer comes from it.
+#[cold]
+fn final_destination(header: &Ipv4HeaderSlice<'_>) -> Ipv4Addr {
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const LOOSE_ROUTE: u8 = 131;
+    const STRICT_ROUTE: u8 = 137;
+    let next = Ipv4Addr::from(header.destination());
+    let mut options = header.options();
+    // Each turn takes a byte at least, of 40 at most.
+    while let [kind, rest @ ..] = options {
+        match *kind {
+            END => break,
+            NO_OPERATION => options = rest,
+            kind => {
+                let option = rest
+                    .first()
+                    .and_then(|len| options.get(..usize::from(*len)))
+                    .filter(|option| option.len() >= 2);
+                let Some(option) = option else { break };
+                if matches!(kind, LOOSE_ROUTE | STRICT_ROUTE) {
+                    return end_of_route(option).unwrap_or(next);
+                }
+                options = &options[option.len()..];
+            }
+        }
+    }
+    next
+}
+
+/// The last address of a source route, unless all were used already. The pointer counts bytes of the
+/// option from 1 on.
+fn end_of_route(option: &[u8]) -> Option<Ipv4Addr> {
+    const ROUTE_AT: usize = 3;
+    const ADDRESS_BYTES: usize = 4;
+    let next_at = usize::from(*option.get(2)?).checked_sub(1)?;
+    let last_at = option.len().checked_sub(ADDRESS_BYTES)?;
+    let is_route = last_at >= ROUTE_AT && (last_at - ROUTE_AT).is_multiple_of(ADDRESS_BYTES);
+    let last: &[u8; ADDRESS_BYTES] = option.last_chunk()?;
+    (is_route && next_at <= last_at).then(|| Ipv4Addr::from(*last))
 }
 
 #[cold]
@@ -138,8 +205,8 @@ fn pass_over_authentication(ip: &mut Ip<'_>) {
 fn v6(bytes: &[u8], wire_len: u32) -> Option<Ip<'_>> {
     let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
     let claimed = IPV6_HEADER_BYTES + usize::from(header.payload_length());
-    let is_claimed = claimed > IPV6_HEADER_BYTES;
-    let (len, end) = if is_claimed {
+    let believed = claimed > IPV6_HEADER_BYTES && is_believed(len_u32(claimed), wire_len);
+    let (len, end) = if believed {
         (len_u32(claimed), bytes.len().min(claimed))
     } else {
         (wire_len, bytes.len())
@@ -151,10 +218,12 @@ fn v6(bytes: &[u8], wire_len: u32) -> Option<Ip<'_>> {
         payload: bytes.get(IPV6_HEADER_BYTES..end)?,
         payload_len: len.saturating_sub(len_u32(IPV6_HEADER_BYTES)),
         len,
+        hop_limit: header.hop_limit(),
+        id: None,
         piece: None,
         cut: false,
         damaged: false,
-        checkable: is_claimed,
+        checkable: believed,
     };
     pass_over_extensions(&mut ip);
     Some(ip)

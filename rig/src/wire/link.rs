@@ -100,12 +100,16 @@ const MAX_VLAN_TAGS: usize = 4;
 const ETHER_TYPE_IPV4: u16 = 0x0800;
 const ETHER_TYPE_IPV6: u16 = 0x86dd;
 
+/// Stands in for an `EtherType` where no field tells what follows; IEEE has set it aside.
+pub(super) const UNTOLD: u16 = 0xffff;
+
 /// What lies behind the link-layer header.
 #[derive(Clone, Copy)]
 pub(super) enum Network<'a> {
     /// An IP packet.
     Ip(&'a [u8]),
-    /// Another protocol, such as ARP, by its `EtherType`; 0 where none is told.
+    /// Another protocol, such as ARP, by its `EtherType`; [`UNTOLD`] where none is told, and a length
+    /// of at most 1500 where IEEE 802.2 LLC follows.
     Other(u16, &'a [u8]),
     /// The packet is cut off within the link-layer header.
     Cut,
@@ -141,13 +145,30 @@ pub(super) fn network(link: LinkType, data: &[u8]) -> Option<Network<'_>> {
 /// Goes by the protocol field at `type_at` in a header of `header_bytes`.
 #[inline]
 fn by_ether_type(data: &[u8], type_at: usize, header_bytes: usize) -> Network<'_> {
-    let found = read_u16(data, type_at)
-        .zip(data.get(header_bytes..))
-        .and_then(|(ether_type, rest)| untagged(ether_type, rest));
-    match found {
+    match read_u16(data, type_at).zip(data.get(header_bytes..)) {
+        Some((ether_type, rest)) => behind(ether_type, rest),
+        None => Network::Cut,
+    }
+}
+
+/// Goes by an `EtherType`, past VLAN tags.
+#[inline]
+pub(super) fn behind(ether_type: u16, rest: &[u8]) -> Network<'_> {
+    match untagged(ether_type, rest) {
         Some((ETHER_TYPE_IPV4 | ETHER_TYPE_IPV6, rest)) => Network::Ip(rest),
         Some((other, rest)) => Network::Other(other, rest),
         None => Network::Cut,
+    }
+}
+
+/// The operation of a message of ARP, RFC 826: 1 is a request, 2 a reply. None for another packet.
+#[must_use]
+pub fn arp_operation(link: LinkType, data: &[u8]) -> Option<u16> {
+    const ETHER_TYPE_ARP: u16 = 0x0806;
+    const OPERATION_AT: usize = 6;
+    match network(link, data)? {
+        Network::Other(ETHER_TYPE_ARP, message) => read_u16(message, OPERATION_AT),
+        _ => None,
     }
 }
 
@@ -167,7 +188,7 @@ pub(super) fn is_outgoing(link: LinkType, data: &[u8]) -> bool {
 pub(super) fn by_version(data: Option<&[u8]>) -> Network<'_> {
     match data.and_then(|data| data.first().map(|first| (first >> 4, data))) {
         Some((4 | 6, data)) => Network::Ip(data),
-        Some((_, data)) => Network::Other(0, data),
+        Some((_, data)) => Network::Other(UNTOLD, data),
         None => Network::Cut,
     }
 }

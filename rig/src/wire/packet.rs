@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{TcpOptionElement, TcpOptionsIterator, TcpSlice, UdpSlice, ip_number};
+use etherparse::{TcpSlice, UdpSlice, ip_number};
 
-use super::checksum::{self, Checksum};
+use super::checksum::{self, Checksum, Checksums};
 use super::icmp::{self, IcmpError};
 use super::ip::{Ip, len_u32};
 use super::link::LinkType;
+use super::mptcp::{self, MptcpOption};
+use super::options::{self, TcpOptions};
 use super::seq::Seq;
 use super::tunnel::Tunnels;
 use super::walk::{usual, walk};
@@ -18,6 +20,12 @@ pub enum Undecoded {
     /// It is of another protocol than IP, such as ARP.
     #[error("not IP")]
     NotIp,
+    /// It has an `EtherType` that is not read and may carry IP.
+    #[error("EtherType {0:#06x} is not read")]
+    EtherType(u16),
+    /// It has more VLAN tags, other tags or encapsulations than are passed over.
+    #[error("more tags or encapsulations than are read")]
+    TooDeep,
     /// Its link type is not read.
     #[error("{0} is not read")]
     LinkType(LinkType),
@@ -35,6 +43,10 @@ pub struct Packet<'a> {
     pub destination: IpAddr,
     /// Length in bytes by the IP header (`ip.len`, or 40 plus `ipv6.plen`).
     pub ip_len_bytes: u32,
+    /// How many more hosts may forward it (`ip.ttl`, `ipv6.hlim`).
+    pub hop_limit: u8,
+    /// Identification of IPv4 (`ip.id`).
+    pub ip_id: Option<u16>,
     /// It is the first fragment of a larger packet and stands for it.
     pub first_fragment: bool,
     /// What it came in.
@@ -85,38 +97,30 @@ pub struct Tcp<'a> {
     pub payload_len_bytes: u32,
 }
 
-/// Options of a TCP segment that matter here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TcpOptions {
-    /// Maximum segment size, RFC 9293 section 3.7.1.
-    pub mss_bytes: Option<u16>,
-    /// Window scale shift, RFC 7323 section 2.
-    pub window_scale: Option<u8>,
-    /// SACK permitted, RFC 2018 section 2.
-    pub sack_permitted: bool,
-    /// Timestamps, RFC 7323 section 3: value and echo.
-    pub timestamps: Option<(u32, u32)>,
-}
-
 impl Tcp<'_> {
-    /// Reads the options, up to the first one that does not fit.
+    /// Reads the options, up to the first one that does not fit; unknown ones are passed over.
     #[must_use]
     pub fn options(&self) -> TcpOptions {
-        let mut options = TcpOptions::default();
-        for element in TcpOptionsIterator::from_slice(self.options).map_while(Result::ok) {
-            match element {
-                TcpOptionElement::MaximumSegmentSize(mss) => options.mss_bytes = Some(mss),
-                TcpOptionElement::WindowScale(shift) => options.window_scale = Some(shift),
-                TcpOptionElement::SelectiveAcknowledgementPermitted => {
-                    options.sack_permitted = true;
-                }
-                TcpOptionElement::Timestamp(value, echo) => {
-                    options.timestamps = Some((value, echo));
-                }
-                TcpOptionElement::Noop | TcpOptionElement::SelectiveAcknowledgement(..) => {}
-            }
-        }
-        options
+        TcpOptions::read(self.options)
+    }
+
+    /// Whether there may be options of Multipath TCP: a byte among the options is their kind.
+    #[must_use]
+    #[inline]
+    pub fn may_have_mptcp(&self) -> bool {
+        mptcp::may_be_in(self.options)
+    }
+
+    /// The options of Multipath TCP, up to the first option that does not fit.
+    pub fn mptcp(&self) -> impl Iterator<Item = MptcpOption> {
+        mptcp::options(self.options)
+    }
+
+    /// Whether it acknowledges more than what its acknowledgement number says (SACK, RFC 2018 section 3).
+    #[must_use]
+    pub fn has_sack_blocks(&self) -> bool {
+        const SACK: u8 = 5;
+        options::each(self.options).any(|(kind, _)| kind == SACK)
     }
 }
 
@@ -151,13 +155,13 @@ impl Packet<'_> {
 
 /// Reads a captured packet by itself; [`Decoder`](super::Decoder) puts fragments together too.
 /// `orig_len_bytes` is its length on the wire, which stands in for an IP length of zero, as
-/// segmentation offload leaves it.
+/// segmentation offload leaves it, and for one beyond it; zero where it is not known.
 #[inline]
 pub fn decode(link: LinkType, data: &[u8], orig_len_bytes: u32) -> Result<Packet<'_>, Undecoded> {
     if let Some(ip) = usual(link, data, orig_len_bytes) {
         return Ok(packet(&ip, Tunnels::default()));
     }
-    let found = walk(link, data, orig_len_bytes)?;
+    let found = walk(link, data, orig_len_bytes, Checksums::Judged)?;
     Ok(packet(&found.ip, found.tunnels))
 }
 
@@ -187,6 +191,8 @@ pub(super) fn packet<'a>(ip: &Ip<'a>, tunnels: Tunnels) -> Packet<'a> {
         source: ip.source,
         destination: ip.destination,
         ip_len_bytes: ip.len,
+        hop_limit: ip.hop_limit,
+        ip_id: ip.id,
         first_fragment: ip.piece.is_some_and(|piece| piece.offset == 0),
         tunnels,
         checksum,
@@ -286,6 +292,7 @@ fn udp(bytes: &[u8], len_bytes: u32) -> Option<(Udp<'_>, u16, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use etherparse::TcpOptionElement;
     use proptest::prelude::*;
 
     use super::super::synth::{self, Segment};
@@ -334,6 +341,7 @@ mod tests {
             window_scale: Some(7),
             sack_permitted: true,
             timestamps: Some((11, 22)),
+            fast_open: None,
         };
         assert_eq!(tcp.options(), options);
         let (from, to) = packet.endpoints().unwrap();

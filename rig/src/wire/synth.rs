@@ -27,6 +27,8 @@ pub struct Segment<'a> {
     pub window: u16,
     /// Options, at most 40 bytes of them; more are left out altogether.
     pub options: &'a [TcpOptionElement],
+    /// Options of other kinds, as bytes, which go before those.
+    pub other_options: &'a [u8],
     /// Payload, at most [`MAX_PAYLOAD_BYTES`].
     pub payload: &'a [u8],
 }
@@ -43,6 +45,7 @@ impl<'a> Segment<'a> {
             flags: 0,
             window: 64_240,
             options: &[],
+            other_options: &[],
             payload: &[],
         }
     }
@@ -67,6 +70,10 @@ impl<'a> Segment<'a> {
         }
         // Options that do not fit leave the header without any, as documented.
         let _ = header.set_options(self.options);
+        if !self.other_options.is_empty() {
+            let both = [self.other_options, header.options.as_slice()].concat();
+            let _ = header.set_options_raw(&both);
+        }
         let step = ip(self.from.ip(), self.to.ip()).tcp_header(header);
         let payload = cut(self.payload);
         let mut bytes = Vec::with_capacity(step.size(payload.len()));

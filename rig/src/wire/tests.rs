@@ -1,18 +1,19 @@
-//! Packets within packets, packets in pieces, spoiled packets and packets about packets.
+//! Packets in pieces, spoiled packets and packets about packets.
 
 use std::net::SocketAddr;
 
 use etherparse::{IpNumber, PacketBuilder};
 use proptest::prelude::*;
 
+use super::encapsulation_tests::wrapped;
 use super::synth::{self, Segment};
 use super::*;
 use crate::units::Timestamp;
 
-const ETHERNET_BYTES: usize = 14;
+pub(super) const ETHERNET_BYTES: usize = 14;
 const SECOND_NS: u64 = 1_000_000_000;
 
-fn ends(v6: bool) -> (SocketAddr, SocketAddr) {
+pub(super) fn ends(v6: bool) -> (SocketAddr, SocketAddr) {
     if v6 {
         let ends = ("[fd00::1]:5000", "[fd00::2]:53");
         (ends.0.parse().unwrap(), ends.1.parse().unwrap())
@@ -23,7 +24,7 @@ fn ends(v6: bool) -> (SocketAddr, SocketAddr) {
 }
 
 /// An Ethernet frame with a segment that carries `hello`.
-fn frame(v6: bool) -> Vec<u8> {
+pub(super) fn frame(v6: bool) -> Vec<u8> {
     let (from, to) = ends(v6);
     Segment {
         flags: 0x18,
@@ -34,12 +35,12 @@ fn frame(v6: bool) -> Vec<u8> {
 }
 
 /// The same without its Ethernet header.
-fn ip_packet(v6: bool) -> Vec<u8> {
+pub(super) fn ip_packet(v6: bool) -> Vec<u8> {
     frame(v6)[ETHERNET_BYTES..].to_vec()
 }
 
 /// An IPv4 packet between two routers, in an Ethernet frame.
-fn outer_ip(protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn outer_ip(protocol: u8, payload: &[u8]) -> Vec<u8> {
     let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64);
     let mut bytes = Vec::new();
     builder
@@ -48,171 +49,87 @@ fn outer_ip(protocol: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn outer_udp(port: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn outer_udp(port: u16, payload: &[u8]) -> Vec<u8> {
     let from = "192.0.2.1:40000".parse().unwrap();
     synth::udp(from, SocketAddr::from(([192, 0, 2, 2], port)), payload)
 }
 
 /// A frame of another `EtherType`.
-fn ethernet(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn ethernet(ether_type: u16, payload: &[u8]) -> Vec<u8> {
     [&[2; 12][..], &ether_type.to_be_bytes(), payload].concat()
 }
 
-fn gtp(flags: u8, between: &[u8], packet: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(between.len() + packet.len()).unwrap();
-    let head = [&[flags, 255][..], &len.to_be_bytes(), &[0, 0, 0, 9]].concat();
-    [&head, between, packet].concat()
-}
-
-/// Every way in which a frame is wrapped, with the name of it.
-fn wrapped() -> Vec<(&'static str, bool, Vec<u8>)> {
-    let (v4, v6) = (ip_packet(false), ip_packet(true));
-    let inner = frame(false);
-    let vxlan = |frame: &[u8]| [&[8, 0, 0, 0, 0, 0, 7, 0][..], frame].concat();
-    let gre = |head: &[u8], rest: &[u8]| outer_ip(47, &[head, rest].concat());
-    let keyed = [0xb0, 0, 8, 0, 1, 2, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1];
-    let ppp = |protocol: [u8; 2], packet: &[u8]| {
-        let len = u16::try_from(packet.len() + 2).unwrap().to_be_bytes();
-        ethernet(
-            0x8864,
-            &[&[0x11, 0, 0, 9], &len[..], &protocol, packet].concat(),
-        )
-    };
-    let labels = [0, 0x10, 0, 64, 0, 0x20, 1, 64];
-    let geneve = [2, 0, 0x65, 0x58, 0, 0, 7, 0, 1, 2, 3, 4, 5, 6, 7, 8];
-    let origin = [0, 0, 0x5f, 0x5f, 1, 2, 3, 4];
-    let authentication = [0, 1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0];
-    let two_gtp = gtp(0x34, &[0, 1, 0, 0x85, 1, 0x10, 9, 0x85, 1, 0, 9, 0], &v4);
-    vec![
-        ("ipip", false, outer_ip(4, &v4)),
-        ("6in4", true, outer_ip(41, &v6)),
-        ("gre", false, gre(&[0, 0, 8, 0], &v4)),
-        ("gre", true, gre(&[0, 0, 0x86, 0xdd], &v6)),
-        ("gre", false, gre(&[0, 0, 0x65, 0x58], &inner)),
-        ("gre", false, gre(&keyed, &v4)),
-        (
-            "gre/mpls",
-            false,
-            gre(&[0, 0, 0x88, 0x47], &[&labels, &v4[..]].concat()),
-        ),
-        ("vxlan", false, outer_udp(4789, &vxlan(&inner))),
-        (
-            "vxlan/pppoe",
-            false,
-            outer_udp(4789, &vxlan(&ppp([0, 0x21], &v4))),
-        ),
-        (
-            "geneve",
-            false,
-            outer_udp(6081, &[&geneve, &inner[..]].concat()),
-        ),
-        (
-            "geneve",
-            true,
-            outer_udp(6081, &[&[0, 0, 0x86, 0xdd, 0, 0, 7, 0], &v6[..]].concat()),
-        ),
-        ("teredo", true, outer_udp(3544, &v6)),
-        (
-            "teredo",
-            true,
-            outer_udp(3544, &[&origin, &v6[..]].concat()),
-        ),
-        (
-            "teredo",
-            true,
-            outer_udp(3544, &[&authentication[..], &origin, &v6].concat()),
-        ),
-        ("gtpv1", false, outer_udp(2152, &gtp(0x30, &[], &v4))),
-        (
-            "gtpv1",
-            true,
-            outer_udp(2152, &gtp(0x32, &[0, 1, 0, 0], &v6)),
-        ),
-        ("gtpv1", false, outer_udp(2152, &two_gtp)),
-        ("pppoe", false, ppp([0, 0x21], &v4)),
-        ("pppoe", true, ppp([0, 0x57], &v6)),
-        (
-            "mpls",
-            false,
-            ethernet(0x8847, &[&labels, &v4[..]].concat()),
-        ),
-        (
-            "mpls",
-            true,
-            ethernet(0x8848, &[&labels[4..], &v6].concat()),
-        ),
-    ]
-}
-
-fn hello<'a>(packet: &Packet<'a>) -> Tcp<'a> {
+pub(super) fn hello<'a>(packet: &Packet<'a>) -> Tcp<'a> {
     match packet.transport {
         Transport::Tcp(tcp) => tcp,
         other => panic!("{other:?}"),
     }
 }
 
-#[test]
-fn encapsulations_are_unwrapped_and_named() {
-    for (name, v6, bytes) in wrapped() {
-        let len = u32::try_from(bytes.len()).unwrap();
-        let packet = decode(LinkType::Ethernet, &bytes, len).unwrap();
-        assert_eq!(packet.tunnels.to_string(), name);
-        assert_eq!(packet.endpoints(), Some(ends(v6)), "{name}");
-        let tcp = hello(&packet);
-        assert_eq!((tcp.payload, tcp.payload_len_bytes), (&b"hello"[..], 5));
-        assert_eq!(packet.ip_len_bytes, if v6 { 65 } else { 45 }, "{name}");
-        assert_eq!(packet.checksum, Checksum::Credible, "{name}");
-    }
+/// A segment through a source route, with or without its last address used.
+fn routed(kind: u8, pointer: u8) -> Vec<u8> {
+    let (_, to) = ends(false);
+    let bytes = frame(false);
+    let (header, payload) = bytes[ETHERNET_BYTES..].split_at(20);
+    let SocketAddr::V4(to) = to else {
+        unreachable!()
+    };
+    let hops = [[192, 0, 2, 7], to.ip().octets()].concat();
+    let options = [&[1, kind, 11, pointer], &hops[..]].concat();
+    let mut header = [header, &options].concat();
+    header[0] = 0x48;
+    let len = u16::try_from(header.len() + payload.len()).unwrap();
+    header[2..4].copy_from_slice(&len.to_be_bytes());
+    // The header's checksum is left to the network card.
+    header[10..12].fill(0);
+    header[16..20].copy_from_slice(&[192, 0, 2, 1]);
+    [&header, payload].concat()
 }
 
 #[test]
-fn what_only_looks_like_an_encapsulation_stays_what_it_is() {
-    let v6 = ip_packet(true);
-    let short = &v6[..v6.len() - 1];
-    let cases = [
-        (
-            4789,
-            [&[9, 0, 0, 0, 0, 0, 7, 0][..], &frame(false)].concat(),
-        ),
-        (4789, b"\x08\0\0\0\0\0\x07\0too short".to_vec()),
-        (
-            6081,
-            [&[0x40, 0, 8, 0, 0, 0, 7, 0][..], &ip_packet(false)].concat(),
-        ),
-        (3544, short.to_vec()),
-        (2152, gtp(0x30, &[], short)[..30].to_vec()),
-        (
-            2152,
-            gtp(0x34, &[0, 0, 0, 9, 0, 0, 0, 0], &ip_packet(false)),
-        ),
-        (
-            4790,
-            [&[8, 0, 0, 0, 0, 0, 7, 0][..], &frame(false)].concat(),
-        ),
-    ];
-    for (port, payload) in cases {
-        let bytes = outer_udp(port, &payload);
-        let packet = decode(LinkType::Ethernet, &bytes, 0).unwrap();
-        assert!(packet.tunnels.is_empty(), "{port} {payload:02x?}");
+fn a_source_route_leads_to_its_last_address() {
+    for (kind, pointer, is_open) in [
+        (131, 4, true),
+        (137, 4, true),
+        (131, 8, true),
+        (131, 12, false),
+        // A timestamp, a pointer before the option, one within an address at the end.
+        (68, 4, false),
+        (131, 0, false),
+        (131, 9, false),
+    ] {
+        let bytes = routed(kind, pointer);
+        let packet = decode(LinkType::RawIp, &bytes, 0).unwrap();
         let (_, to) = packet.endpoints().unwrap();
-        assert_eq!(to.port(), port);
+        assert_eq!(to == ends(false).1, is_open, "{kind} {pointer}");
+        // The checksum was made for the last address.
+        let checksum = if is_open {
+            Checksum::Credible
+        } else {
+            Checksum::WrongTransport
+        };
+        assert_eq!(packet.checksum, checksum, "{kind} {pointer}");
     }
-    // Version 1 of GRE, which PPTP has, is not read.
-    let bytes = outer_ip(47, &[&[0x30, 1, 0x88, 0x0b][..], &[0; 20]].concat());
-    let packet = decode(LinkType::Ethernet, &bytes, 0).unwrap();
-    assert!(matches!(packet.transport, Transport::Other(47)));
 }
 
 #[test]
-fn only_so_many_encapsulations_are_unwrapped() {
-    let mut packet = ip_packet(false);
-    for depth in 1..=MAX_TUNNELS + 1 {
-        let bytes = outer_ip(4, &packet);
-        packet = bytes[ETHERNET_BYTES..].to_vec();
-        let found = decode(LinkType::RawIp, &packet, 0).unwrap();
-        assert_eq!(found.tunnels.iter().count(), depth.min(MAX_TUNNELS));
-        let deepest = matches!(found.transport, Transport::Other(4));
-        assert_eq!(deepest, depth > MAX_TUNNELS);
+fn a_length_beyond_the_wire_is_not_believed() {
+    for v6 in [false, true] {
+        let mut bytes = frame(v6);
+        let len = u32::try_from(bytes.len()).unwrap();
+        let at = ETHERNET_BYTES + if v6 { 4 } else { 2 };
+        bytes[at] = 0x40;
+        // The header's checksum is left to the network card.
+        if !v6 {
+            bytes[24..26].fill(0);
+        }
+        let packet = decode(LinkType::Ethernet, &bytes, len).unwrap();
+        assert_eq!(packet.ip_len_bytes, len - 14);
+        assert_eq!(hello(&packet).payload_len_bytes, 5);
+        assert_eq!(packet.checksum, Checksum::Credible);
+        // Of a packet that was cut short, the length may be what it claims.
+        let packet = decode(LinkType::Ethernet, &bytes, 0x5000).unwrap();
+        assert!(packet.ip_len_bytes > 0x4000);
     }
 }
 
@@ -261,6 +178,39 @@ fn wrong_checksums_are_noticed_unless_something_excuses_them() {
     assert_eq!(found(&datagram), Checksum::Credible);
     *datagram.last_mut().unwrap() ^= 1;
     assert_eq!(found(&datagram), Checksum::WrongTransport);
+}
+
+#[test]
+fn ignored_checksums_hide_nothing() {
+    let spoil_ip = |bytes: &mut [u8]| bytes[ETHERNET_BYTES + 10] ^= 1;
+    let mut tunneled = outer_ip(4, &ip_packet(false));
+    spoil_ip(&mut tunneled);
+    let mut segment = frame(false);
+    spoil_ip(&mut segment);
+    *segment.last_mut().unwrap() ^= 1;
+    for (bytes, tunnel) in [(tunneled, "ipip"), (segment, "")] {
+        let mut judging = Decoder::default();
+        let captured = captured(1, 0, LinkType::Ethernet, &bytes);
+        let judged = judging.decode(&captured).unwrap();
+        assert_eq!(judged.checksum, Checksum::WrongIp);
+        let mut ignoring = Decoder::default().with_checksums(Checksums::Ignored);
+        let ignored = ignoring.decode(&captured).unwrap();
+        assert_eq!(ignored.checksum, Checksum::Credible);
+        assert_eq!(ignored.tunnels.to_string(), tunnel);
+        assert_eq!(ignored.endpoints(), Some(ends(false)));
+    }
+    // Fragments are put together too.
+    let mut pieces = fragments(&datagram(false), 1, &[48]);
+    for piece in &mut pieces {
+        piece[10] = 1;
+    }
+    let mut ignoring = Decoder::default().with_checksums(Checksums::Ignored);
+    let first = captured(1, 0, LinkType::RawIp, &pieces[0]);
+    let first = ignoring.decode(&first).unwrap();
+    assert!(matches!(first.transport, Transport::Fragment));
+    let second = captured(2, 0, LinkType::RawIp, &pieces[1]);
+    let whole = ignoring.decode(&second).unwrap();
+    assert!(matches!(whole.transport, Transport::Udp(udp) if udp.payload.len() == 100));
 }
 
 #[test]
@@ -496,9 +446,11 @@ fn fragments_that_the_capture_cut_off_count_in_full() {
     let pieces = fragments(&datagram(false), 1, &[64]);
     let mut decoder = Decoder::default();
     let cut = &pieces[0][..20 + 30];
-    decoder
-        .decode(&captured(1, 0, LinkType::RawIp, cut))
-        .unwrap();
+    let first = Captured {
+        orig_len_bytes: u32::try_from(pieces[0].len()).unwrap(),
+        ..captured(1, 0, LinkType::RawIp, cut)
+    };
+    decoder.decode(&first).unwrap();
     let last = captured(2, 0, LinkType::RawIp, &pieces[1]);
     let packet = decoder.decode(&last).unwrap();
     let Transport::Udp(udp) = packet.transport else {

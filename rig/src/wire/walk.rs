@@ -1,8 +1,10 @@
 //! From the link layer to the innermost IP packet.
 
+use super::checksum::Checksums;
 use super::ip::{self, Ip, len_u32};
 use super::link::{LinkType, Network, network};
 use super::packet::Undecoded;
+use super::shim::{self, MAX_SHIMS};
 use super::tunnel::{self, Tunnels};
 
 /// An IP packet and the encapsulations that it came in.
@@ -12,7 +14,7 @@ pub(super) struct Found<'a> {
     pub(super) tunnels: Tunnels,
 }
 
-/// The packet, where it is what nearly all are: IPv4 with TCP, in one piece and in nothing else. For
+/// The packet, where it is what nearly all are: IPv4 without options, with TCP, in one piece and in nothing else. For
 /// these the way is short.
 #[expect(clippy::inline_always, reason = "on the way of every packet")]
 #[inline(always)]
@@ -32,6 +34,7 @@ pub(super) fn walk(
     link: LinkType,
     data: &[u8],
     orig_len_bytes: u32,
+    checksums: Checksums,
 ) -> Result<Found<'_>, Undecoded> {
     let network = network(link, data).ok_or(Undecoded::LinkType(link))?;
     let mut tunnels = Tunnels::default();
@@ -41,21 +44,29 @@ pub(super) fn walk(
     } else {
         shims(network, data.len(), orig_len_bytes, &mut tunnels)?
     };
-    unwrap(ip, tunnels)
+    unwrap(ip, tunnels, checksums)
 }
 
 /// Unwraps an IP packet as far as it goes.
-pub(super) fn unwrap(mut ip: Ip<'_>, mut tunnels: Tunnels) -> Result<Found<'_>, Undecoded> {
+pub(super) fn unwrap(
+    mut ip: Ip<'_>,
+    mut tunnels: Tunnels,
+    checksums: Checksums,
+) -> Result<Found<'_>, Undecoded> {
     // Each turn adds an encapsulation, of which there is a bounded number.
     loop {
+        ip.damaged &= checksums == Checksums::Judged;
         if ip.piece.is_some() || ip.cut || ip.damaged {
             return Ok(Found { ip, tunnels });
         }
         let Some(inner) = tunnel::in_ip(&ip) else {
+            if tunnel::is_without_ip(&ip) {
+                return Err(Undecoded::NotIp);
+            }
             return Ok(Found { ip, tunnels });
         };
         let mut deeper = tunnels;
-        if !deeper.push(inner.tunnel) {
+        if !inner.tunnel.is_none_or(|tunnel| deeper.push(tunnel)) {
             return Ok(Found { ip, tunnels });
         }
         let rest = inner.network.len();
@@ -63,6 +74,8 @@ pub(super) fn unwrap(mut ip: Ip<'_>, mut tunnels: Tunnels) -> Result<Found<'_>, 
             Ok(found) => (ip, tunnels) = (found, deeper),
             // It only looked like an encapsulation.
             Err(Undecoded::Malformed) => return Ok(Found { ip, tunnels }),
+            // Ports are only a hint, and the datagram can be told by its own.
+            Err(_) if ip.protocol == tunnel::UDP => return Ok(Found { ip, tunnels }),
             Err(other) => return Err(other),
         }
     }
@@ -76,17 +89,15 @@ fn shims<'a>(
     mut len: u32,
     tunnels: &mut Tunnels,
 ) -> Result<Ip<'a>, Undecoded> {
-    // Each turn adds an encapsulation, of which there is a bounded number.
-    loop {
+    for _ in 0..=MAX_SHIMS {
         len = len.saturating_sub(len_u32(captured - network.len()));
         match network {
             Network::Ip(bytes) => return ip::read(bytes, len).ok_or(Undecoded::Malformed),
             Network::Cut => return Err(Undecoded::Malformed),
             Network::Other(ether_type, bytes) => {
-                let inner = tunnel::behind_link(ether_type, bytes, len);
-                let inner = inner.ok_or(Undecoded::NotIp)?;
-                if !tunnels.push(inner.tunnel) {
-                    return Err(Undecoded::NotIp);
+                let inner = shim::behind_link(ether_type, bytes, len)?;
+                if !inner.tunnel.is_none_or(|tunnel| tunnels.push(tunnel)) {
+                    return Err(Undecoded::TooDeep);
                 }
                 len = inner.len;
                 network = inner.network;
@@ -94,4 +105,5 @@ fn shims<'a>(
             }
         }
     }
+    Err(Undecoded::TooDeep)
 }

@@ -44,14 +44,14 @@ pub(super) fn judge(args: &CheckArgs, file: &Path) -> Result<(Capture, Outcome),
                     "{file} has no cells, so `--cell` names none"
                 )));
             }
-            let capture = read(&args.capture, true)?;
+            let capture = read(args, true)?;
             let outcome =
                 by_checks(&source, checks, &capture).map_err(|diagnostics| told(&diagnostics))?;
             Ok((capture, outcome))
         }
         Expectations::Matrix(spec) => {
             let matrix = plan::validate(&spec).map_err(|diagnostics| told(&diagnostics))?;
-            let capture = read(&args.capture, true)?;
+            let capture = read(args, true)?;
             by_matrix(args, &spec, &matrix, capture)
         }
     }

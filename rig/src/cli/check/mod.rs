@@ -8,9 +8,9 @@ mod outcome;
 mod request;
 
 use std::io::Write;
-use std::path::Path;
 
 use super::args::CheckArgs;
+use super::captures::checksums;
 use super::exit::Exit;
 use super::input::{show_diagnostics, show_error};
 use crate::spec::Diagnostics;
@@ -25,9 +25,7 @@ pub(super) fn main(args: &CheckArgs) -> Exit {
         Ok(asked) => asked,
         Err(exit) => return exit,
     };
-    if let Some(stop) = &capture.stop {
-        show_error(&format!("{}: {stop}", args.capture.display()));
-    }
+    capture.tell(&args.capture);
     let mut stdout = std::io::stdout().lock();
     let written = if args.json {
         outcome.write_json(&mut stdout)
@@ -52,7 +50,7 @@ fn asked(args: &CheckArgs) -> Result<(Capture, Outcome), Exit> {
         return expect::judge(args, file);
     }
     let request = Request::read(args).map_err(|error| error.tell())?;
-    let capture = read(&args.capture, request.pattern.is_some())?;
+    let capture = read(args, request.pattern.is_some())?;
     let selectors = request
         .selectors(&capture.names)
         .map_err(|diagnostics| told(&diagnostics))?;
@@ -60,8 +58,9 @@ fn asked(args: &CheckArgs) -> Result<(Capture, Outcome), Exit> {
     Ok((capture, outcome))
 }
 
-fn read(path: &Path, keep_payload: bool) -> Result<Capture, Exit> {
-    Capture::read(path, keep_payload).map_err(|message| {
+fn read(args: &CheckArgs, keep_payload: bool) -> Result<Capture, Exit> {
+    let checksums = checksums(args.no_checksums);
+    Capture::read(&args.capture, keep_payload, checksums).map_err(|message| {
         show_error(&message);
         Exit::Input
     })

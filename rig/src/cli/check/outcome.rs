@@ -209,11 +209,11 @@ impl Outcome {
         self.lines.extend(other.lines);
     }
 
-    /// What was not read might have changed any result: further packets of a connection, further
-    /// connections.
+    /// What was not read, or counts for nothing, might have changed any result: further packets of a connection,
+    /// further connections.
     fn doubt_if_cut(&mut self, capture: &Capture) {
         let judged = |line: &&mut Line| line.verdict != Verdict::Skipped;
-        if capture.stop.is_some() {
+        if capture.stop.is_some() || capture.dropped > 0 || capture.doubted {
             for line in self.lines.iter_mut().filter(judged) {
                 line.verdict = Verdict::Inconclusive;
             }
@@ -353,10 +353,12 @@ mod tests {
                 history: "Sh".to_owned(),
                 closed_by: None,
                 opened_by: None,
+                fast_open: None,
                 reset: None,
                 ended: None,
                 completeness: 0,
                 tunnels: crate::wire::Tunnels::default(),
+                multipath: None,
                 icmp_errors: Vec::new(),
                 events,
                 steps: Steps::default(),
@@ -372,6 +374,9 @@ mod tests {
             names: vec![("10.0.0.11".parse().unwrap(), "alice".to_owned())],
             cell: None,
             stop: None,
+            dropped: 0,
+            doubted: false,
+            notes: Vec::new(),
         }
     }
 

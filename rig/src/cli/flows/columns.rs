@@ -1,5 +1,6 @@
 //! Flows as columns of text.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write;
 
@@ -8,6 +9,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use super::names::Names;
 use crate::analysis::{Flow, Proto};
 use crate::units::{Timestamp, show_duration};
+use crate::wire::Token;
 
 /// Beyond this many flows a terminal gets plain columns too: nobody reads a drawn table of that
 /// length, and laying it out takes long.
@@ -59,33 +61,8 @@ pub(super) fn row(flow: &Flow, names: &Names) -> Row {
         format!("{} {}", orig.pkts, resp.pkts),
         show_duration(flow.duration()),
         closer.unwrap_or_else(|| "-".to_owned()),
-        remarks(flow),
+        flow.remarks().join(", "),
     ]
-}
-
-/// What is rarely to be said of a flow; empty for most.
-fn remarks(flow: &Flow) -> String {
-    let mut remarks = Vec::new();
-    if !flow.tunnels.is_empty() {
-        remarks.push(format!("in {}", flow.tunnels));
-    }
-    for error in &flow.icmp_errors {
-        remarks.push(format!("{} x{}", error.name, error.count));
-    }
-    let wrong = flow.orig_side.checksum_errors + flow.resp_side.checksum_errors;
-    if wrong > 0 {
-        remarks.push(format!("wrong checksum x{wrong}"));
-    }
-    for (side, arrow) in [(&flow.orig_side, '>'), (&flow.resp_side, '<')] {
-        let Some(path) = side.path else { continue };
-        if path.lost > 0 {
-            remarks.push(format!("{arrow} {} lost", path.lost));
-        }
-        if let Some(delay) = path.mean_delay() {
-            remarks.push(format!("{arrow} after {}", show_duration(delay)));
-        }
-    }
-    remarks.join(", ")
 }
 
 /// The headings with the room that rows get which are shown as they come.
@@ -116,6 +93,8 @@ pub(super) struct Columns {
     text: String,
     ends: Vec<usize>,
     widths: [usize; COLUMNS],
+    /// Rows of subflows of Multipath TCP, and their connections' names.
+    subflows: Vec<(usize, Token)>,
 }
 
 impl Columns {
@@ -124,12 +103,17 @@ impl Columns {
             text: String::new(),
             ends: Vec::new(),
             widths: [0; COLUMNS],
+            subflows: Vec::new(),
         };
-        columns.push(&HEADINGS.map(str::to_owned));
+        columns.push(&HEADINGS.map(str::to_owned), None);
         columns
     }
 
-    pub(super) fn push(&mut self, row: &Row) {
+    /// Adds a row; subflows of the same connection stand together.
+    pub(super) fn push(&mut self, row: &Row, connection: Option<Token>) {
+        if let Some(token) = connection {
+            self.subflows.push((self.ends.len() / COLUMNS, token));
+        }
         for (cell, width) in row.iter().zip(&mut self.widths) {
             self.text.push_str(cell);
             self.ends.push(self.text.len());
@@ -148,15 +132,31 @@ impl Columns {
         }
     }
 
-    /// The rows, headings first.
+    /// The rows, headings first; further subflows of a connection stand below its first one.
     fn rows(&self) -> impl Iterator<Item = [&str; COLUMNS]> {
-        let mut start = 0;
-        self.ends.chunks_exact(COLUMNS).map(move |ends| {
-            std::array::from_fn(|column| {
-                let cell = &self.text[start..ends[column]];
-                start = ends[column];
-                cell
+        let mut firsts = HashMap::new();
+        // For each row that stands elsewhere: the row below which it stands.
+        let moved: HashMap<usize, usize> = self
+            .subflows
+            .iter()
+            .filter_map(|(row, token)| {
+                let first = *firsts.entry(*token).or_insert(*row);
+                (first != *row).then_some((*row, first))
             })
+            .collect();
+        let mut order: Vec<usize> = (0..self.ends.len() / COLUMNS).collect();
+        if !moved.is_empty() {
+            order.sort_by_key(|row| (*moved.get(row).unwrap_or(row), *row));
+        }
+        order.into_iter().map(|row| self.cells(row))
+    }
+
+    fn cells(&self, row: usize) -> [&str; COLUMNS] {
+        let first = row * COLUMNS;
+        std::array::from_fn(|column| {
+            let at = first + column;
+            let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+            &self.text[start..self.ends[at]]
         })
     }
 
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_narrow_terminal_goes_without_some_columns() {
         let mut columns = Columns::new();
-        columns.push(&row(&flow(), &Names::default()));
+        columns.push(&row(&flow(), &Names::default()), None);
         let drawn = |width| {
             let mut out = Vec::new();
             columns.write(&mut out, Some(width)).unwrap();
@@ -259,6 +259,24 @@ mod tests {
             assert_eq!(table.contains("start"), start, "{table}");
             assert_eq!(table.contains("packets"), packets, "{table}");
         }
+    }
+
+    #[test]
+    fn subflows_of_a_connection_stand_together() {
+        let mut columns = Columns::new();
+        for (number, token) in [
+            (1, Some(7)),
+            (2, None),
+            (3, Some(9)),
+            (4, Some(7)),
+            (5, Some(9)),
+            (6, Some(7)),
+        ] {
+            let flow = Flow { number, ..flow() };
+            columns.push(&row(&flow, &Names::default()), token.map(Token));
+        }
+        let numbers: Vec<_> = columns.rows().map(|row| row[0]).collect();
+        assert_eq!(numbers, ["#", "1", "4", "6", "2", "3", "5"]);
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use super::names::Names;
-use crate::analysis::{Flow, Proto, RfcState, Sender, Step, SynOptions, TcpFlags};
+use crate::analysis::{Connection, Flow, Proto, RfcState, Sender, Step, SynOptions, TcpFlags};
 use crate::units::printable;
+use crate::wire::Cookie;
 
 /// Room of a side's column: the longest state is SYN-RECEIVED.
 const SIDE: usize = 12;
@@ -16,8 +17,8 @@ const BEFORE: usize = 19;
 /// The longest remark that is shown, in characters.
 const MAX_REMARK_CHARS: usize = 500;
 
-/// Draws the flow: time, frame, state of the initiator, segment, state of the responder; remarks
-/// and the capture's comments below each.
+/// Draws the flow: time, frame, state of the initiator, segment, state of the responder; options of
+/// Multipath TCP, remarks and the capture's comments below each.
 pub(super) fn draw(out: &mut impl Write, flow: &Flow, names: &Names) -> std::io::Result<()> {
     let (orig, resp) = (names.endpoint(flow.orig), names.endpoint(flow.resp));
     let (fate, history) = (flow.conn_state, &flow.history);
@@ -31,6 +32,9 @@ pub(super) fn draw(out: &mut impl Write, flow: &Flow, names: &Names) -> std::io:
         "      time  frame  {orig:<width$}{resp}",
         width = SIDE + MIDDLE
     )?;
+    if let Some(connection) = flow.multipath.as_ref().and_then(|one| one.connection) {
+        writeln!(out, "{}", of_connection(&connection))?;
+    }
     for step in &flow.steps.kept {
         draw_step(out, flow, step)?;
     }
@@ -39,6 +43,21 @@ pub(super) fn draw(out: &mut impl Write, flow: &Flow, names: &Names) -> std::io:
         1 => writeln!(out, "(1 more is not shown)"),
         more => writeln!(out, "({more} more are not shown)"),
     }
+}
+
+/// What became of the connection of Multipath TCP that the flow is a subflow of.
+fn of_connection(connection: &Connection) -> String {
+    let [orig, resp] = connection.sides.map(|side| side.bytes);
+    let closer = connection
+        .closed_by
+        .map_or_else(String::new, |side| format!(", closed by the {side}"));
+    let (fate, subflows) = (connection.fate.name(), connection.subflows);
+    let indent = BEFORE;
+    let of = if subflows == 1 { "subflow" } else { "subflows" };
+    format!(
+        "{:indent$}MPTCP connection of {subflows} {of}: {fate}{closer}, {orig} and {resp} bytes",
+        ""
+    )
 }
 
 fn draw_step(out: &mut impl Write, flow: &Flow, step: &Step) -> std::io::Result<()> {
@@ -52,8 +71,9 @@ fn draw_step(out: &mut impl Write, flow: &Flow, step: &Step) -> std::io::Result<
     writeln!(out, "{}", row.trim_end())?;
     let marks = step.marks.names();
     let marks = (!marks.is_empty()).then(|| marks.join(", "));
+    let multipath = (!step.multipath.is_empty()).then(|| step.multipath.join(", "));
     let comments = step.comments.iter().map(|comment| safe(comment));
-    for remark in marks.into_iter().chain(comments) {
+    for remark in multipath.into_iter().chain(marks).chain(comments) {
         writeln!(out, "{:BEFORE$}{:SIDE$} {remark}", "", "")?;
     }
     Ok(())
@@ -74,6 +94,11 @@ fn said(flow: &Flow, step: &Step) -> String {
     }
     if let Some(syn) = step.syn {
         said.push_str(&options(syn));
+    }
+    match step.fast_open {
+        Some(Cookie::Request) => said.push_str(" cookie?"),
+        Some(Cookie::Given) => said.push_str(" cookie"),
+        None => {}
     }
     said
 }

@@ -8,18 +8,31 @@ use serde::Serialize;
 use serde::ser::{Error as _, Impossible, SerializeStruct, Serializer};
 use serde_json::Error;
 
-/// Appends a record and a line end.
+/// Appends a record, with the members of another behind its own, and a line end.
 ///
 /// # Errors
 /// A value that JSON has no form for; what is written then is of no use.
-pub(super) fn append(line: &mut Vec<u8>, record: &impl Serialize) -> Result<(), Error> {
-    record.serialize(Object(line))?;
+pub(super) fn append(
+    line: &mut Vec<u8>,
+    record: &impl Serialize,
+    more: Option<&impl Serialize>,
+) -> Result<(), Error> {
+    record.serialize(Object { line, before: b'{' })?;
+    if let Some(more) = more {
+        // The end of the object.
+        line.pop();
+        more.serialize(Object { line, before: b',' })?;
+    }
     line.push(b'\n');
     Ok(())
 }
 
 /// Takes a struct and nothing else.
-struct Object<'a>(&'a mut Vec<u8>);
+struct Object<'a> {
+    line: &'a mut Vec<u8>,
+    /// What stands before its first key.
+    before: u8,
+}
 
 /// A struct that is being written.
 struct Members<'a> {
@@ -84,8 +97,8 @@ impl<'a> Serializer for Object<'a> {
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Members<'a>, Error> {
         Ok(Members {
-            line: self.0,
-            before: b'{',
+            line: self.line,
+            before: self.before,
         })
     }
 
@@ -155,6 +168,11 @@ mod tests {
         list: Vec<f64>,
     }
 
+    #[derive(Serialize)]
+    struct More {
+        more: bool,
+    }
+
     #[test]
     fn a_line_is_what_serde_json_writes() {
         let record = Record {
@@ -166,9 +184,13 @@ mod tests {
             list: vec![1.0, 2.5],
         };
         let mut line = Vec::new();
-        append(&mut line, &record).unwrap();
+        append(&mut line, &record, None::<&()>).unwrap();
         let expected = serde_json::to_string(&record).unwrap();
-        assert_eq!(String::from_utf8(line).unwrap(), expected + "\n");
+        assert_eq!(String::from_utf8(line).unwrap(), expected.clone() + "\n");
+        let mut line = Vec::new();
+        append(&mut line, &record, Some(&More { more: true })).unwrap();
+        let more = expected.replace('}', ",\"more\":true}\n");
+        assert_eq!(String::from_utf8(line).unwrap(), more);
     }
 
     #[test]
@@ -176,9 +198,9 @@ mod tests {
         #[derive(Serialize)]
         struct Empty {}
         let mut line = Vec::new();
-        append(&mut line, &Empty {}).unwrap();
+        append(&mut line, &Empty {}, None::<&()>).unwrap();
         assert_eq!(line, b"{}\n");
-        assert!(append(&mut line, &1).is_err());
-        assert!(append(&mut line, &[1, 2]).is_err());
+        assert!(append(&mut line, &1, None::<&()>).is_err());
+        assert!(append(&mut line, &[1, 2], None::<&()>).is_err());
     }
 }

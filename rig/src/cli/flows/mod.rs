@@ -5,6 +5,7 @@ mod filter;
 mod follow;
 mod ladder;
 mod line;
+mod multipath;
 mod names;
 mod record;
 mod request;
@@ -23,18 +24,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::FlowsArgs;
-use super::captures::capture_file;
+use super::captures::{STDIN, capture_file};
 use super::exit::Exit;
 use super::input::show_diagnostics;
-use crate::analysis::PassedOver;
+use super::say::{lost_by_capture, unaligned};
 use crate::pcapng::{OpenError, Reader, Stop, StopReason};
 use crate::units::printable;
 use follow::{Growing, Piped};
 use request::Request;
-use session::{Session, SessionError};
-
-/// The name that stands for standard input.
-const STDIN: &str = "-";
+use session::{Rest, Session, SessionError};
 
 /// Bytes handed to stdout at once.
 const OUTPUT_BYTES: usize = 64 * 1024;
@@ -78,10 +76,19 @@ pub(super) fn main(args: &FlowsArgs) -> Exit {
         let _ = writeln!(io::stderr(), "rig flows: {shown}: {what}");
     };
     match run(&path, request) {
-        Ok((passed_over, stop)) => {
-            if passed_over.is_worth_telling() {
-                complain(&format!("packets that are in no flow: {passed_over}"));
+        Ok(Told {
+            rest,
+            stop,
+            dropped,
+            unaligned: odd,
+        }) => {
+            if odd > 0 {
+                complain(&unaligned(odd));
             }
+            if dropped > 0 {
+                complain(&lost_by_capture(dropped));
+            }
+            rest.told().for_each(|told| complain(&told));
             match stop {
                 Some(stop) => {
                     complain(&stop.to_string());
@@ -114,8 +121,20 @@ fn tell(error: FlowsError, complain: &dyn Fn(&str)) -> Exit {
     Exit::Input
 }
 
-/// Shows the flows; gives what was passed over, and where reading stopped early.
-fn run(path: &Path, request: Request) -> Result<(PassedOver, Option<Stop>), FlowsError> {
+/// What there is to tell of a capture beside its flows.
+#[derive(Default)]
+struct Told {
+    rest: Rest,
+    /// Where reading stopped early.
+    stop: Option<Stop>,
+    /// Packets that the capture lost, as it says itself.
+    dropped: u64,
+    /// Blocks whose length the format forbids.
+    unaligned: u64,
+}
+
+/// Shows the flows.
+fn run(path: &Path, request: Request) -> Result<Told, FlowsError> {
     let (follow, streams) = (request.follow, request.streams());
     let session = RefCell::new(session_on_stdout(request));
     // What goes wrong while nothing can be read, which the reader would only call a read error.
@@ -137,7 +156,7 @@ fn run(path: &Path, request: Request) -> Result<(PassedOver, Option<Stop>), Flow
         Ok(reader) => reader,
         // Nobody wrote a byte of it until it was interrupted.
         Err(OpenError::Empty) if interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed)) => {
-            return Ok((PassedOver::default(), None));
+            return Ok(Told::default());
         }
         Err(error) => return Err(FlowsError::NoCapture(error)),
     };
@@ -155,16 +174,22 @@ fn run(path: &Path, request: Request) -> Result<(PassedOver, Option<Stop>), Flow
         }
     }
     let stop = reader.stop().cloned();
+    let (dropped, unaligned) = (reader.dropped(), reader.unaligned_blocks());
     session.borrow_mut().names.update(reader.names());
     drop(reader);
     if let Some(error) = failed.into_inner() {
         return Err(error.into());
     }
-    let passed_over = session.into_inner().finish()?;
+    let rest = session.into_inner().finish()?;
     // Interrupted between the halves of a packet is as good as between two.
     let cut = |stop: &Stop| matches!(stop.reason, StopReason::Truncated { .. });
     let ended_early = interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed));
-    Ok((passed_over, stop.filter(|stop| !(ended_early && cut(stop)))))
+    Ok(Told {
+        rest,
+        stop: stop.filter(|stop| !(ended_early && cut(stop))),
+        dropped,
+        unaligned,
+    })
 }
 
 /// A session that writes to standard output.

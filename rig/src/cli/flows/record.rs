@@ -5,11 +5,15 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
+use serde_json::Value;
 
+use super::multipath::MptcpLog;
 use super::names::Names;
 use crate::analysis::{
-    ConnState, Ended, Flow, IcmpErrors, Opener, Proto, RfcState, Sender, Side, Trouble,
+    Closer, Confidence, ConnState, Ended, FastOpen, FastOpenOutcome, Flow, IcmpErrors, Opener,
+    Proto, RfcState, Sender, Side, Trouble,
 };
+use crate::units::{Timestamp, decimal_seconds};
 use crate::wire::Tunnels;
 
 /// A flow by the field names of Zeek's `conn.log`, in its order and with its meaning; `orig_name` and
@@ -65,8 +69,8 @@ pub(super) struct ConnLog<'a> {
     /// The capture's name for the responder's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resp_name: Option<&'a str>,
-    /// Who sent the first FIN or RST.
-    pub(super) closed_by: Option<Sender>,
+    /// Who sent the first FIN or RST; `neither` where that came under the name of a side that did not send it.
+    pub(super) closed_by: Option<Closer>,
     /// Wireshark's `tcp.completeness`; absent for UDP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) completeness: Option<u8>,
@@ -96,6 +100,10 @@ pub(super) struct ConnLog<'a> {
     /// Mean time that packets of the responder were under way, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resp_delay: Option<f64>,
+    /// First packet, seconds since 1970 with all digits, as text; only where it has more than a number of JSON can
+    /// hold: nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ts_nanoseconds: Option<String>,
     /// Number of its first frame.
     pub(super) first_frame: u64,
     /// Its number, from 1 on, in the order of first packets.
@@ -133,6 +141,15 @@ pub(super) struct ConnLog<'a> {
     /// Whether the responder's SYN carried timestamps.
     #[serde(skip_serializing_if = "is_false")]
     pub(super) resp_timestamps: bool,
+    /// What came of a Fast Open option (RFC 7413) in the initiator's SYN, or of payload in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fast_open: Option<FastOpenOutcome>,
+    /// Payload of the initiator's SYN in bytes.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) fast_open_bytes: u32,
+    /// Of these, acknowledged by the SYN-ACK.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) fast_open_accepted_bytes: u32,
     /// Payload of the initiator that was captured and never acknowledged, in bytes.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) orig_unacked_bytes: u64,
@@ -142,14 +159,26 @@ pub(super) struct ConnLog<'a> {
     /// Who sent the first RST.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reset_by: Option<Sender>,
+    /// Its flags, `RST` or `RST, ACK`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reset_flags: Option<String>,
+    /// Whether another sent it than the side under whose name it came, and how sure that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reset_foreign: Option<Confidence>,
+    /// In what it is not like the other segments of that side.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) reset_unlike: Vec<String>,
     /// Payload, sent to the side that reset the connection, that it never acknowledged: nobody
     /// read it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reset_unread_bytes: Option<u64>,
+    pub(super) reset_unacked_bytes: Option<u64>,
     /// Payload that the side which reset the connection acknowledged and sent no payload and no
     /// FIN after: perhaps nobody read it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reset_unanswered_bytes: Option<u64>,
+    /// What is remarkable about it, in words; `>` and `<` say whose packets it is about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) remarks: Vec<String>,
     /// Why it ended before the capture did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ended: Option<Ended>,
@@ -159,6 +188,12 @@ pub(super) struct ConnLog<'a> {
     /// Retransmissions of the initiator after a timeout.
     #[serde(skip_serializing_if = "is_none")]
     pub(super) orig_rto_retransmissions: u32,
+    /// Tail loss probes of the initiator.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) orig_tail_loss_probes: u32,
+    /// Retransmissions of the initiator that are one or the other.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) orig_probe_or_rto_retransmissions: u32,
     /// Retransmissions of the initiator of what was acknowledged already.
     #[serde(skip_serializing_if = "is_none")]
     pub(super) orig_spurious_retransmissions: u32,
@@ -180,6 +215,15 @@ pub(super) struct ConnLog<'a> {
     /// Segments of the initiator that only make the peer answer.
     #[serde(skip_serializing_if = "is_none")]
     pub(super) orig_keep_alives: u32,
+    /// Of these, the last ones, after which the peer sent nothing more.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) orig_unanswered_keep_alives: u32,
+    /// SYNs or SYN-ACKs that the initiator sent again.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) orig_syn_repeats: u32,
+    /// How long the initiator announced a window of zero, in seconds.
+    #[serde(skip_serializing_if = "is_no_time")]
+    pub(super) orig_zero_window_time: f64,
     /// Seconds from the segment before, of those that take up sequence numbers, to each
     /// retransmission of the initiator; the first 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -190,6 +234,12 @@ pub(super) struct ConnLog<'a> {
     /// Retransmissions of the responder after a timeout.
     #[serde(skip_serializing_if = "is_none")]
     pub(super) resp_rto_retransmissions: u32,
+    /// Tail loss probes of the responder.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) resp_tail_loss_probes: u32,
+    /// Retransmissions of the responder that are one or the other.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) resp_probe_or_rto_retransmissions: u32,
     /// Retransmissions of the responder of what was acknowledged already.
     #[serde(skip_serializing_if = "is_none")]
     pub(super) resp_spurious_retransmissions: u32,
@@ -211,22 +261,32 @@ pub(super) struct ConnLog<'a> {
     /// Segments of the responder that only make the peer answer.
     #[serde(skip_serializing_if = "is_none")]
     pub(super) resp_keep_alives: u32,
+    /// Of these, the last ones, after which the peer sent nothing more.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) resp_unanswered_keep_alives: u32,
+    /// SYNs or SYN-ACKs that the responder sent again.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(super) resp_syn_repeats: u32,
+    /// How long the responder announced a window of zero, in seconds.
+    #[serde(skip_serializing_if = "is_no_time")]
+    pub(super) resp_zero_window_time: f64,
     /// Seconds from the segment before, of those that take up sequence numbers, to each
     /// retransmission of the responder; the first 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) resp_retransmission_gaps: Vec<f64>,
+    /// What it has to do with Multipath TCP, whose fields stand behind the others.
+    #[serde(skip)]
+    pub(super) mptcp: Option<Box<MptcpLog>>,
 }
 
 impl<'a> ConnLog<'a> {
     pub(super) fn of(flow: &'a Flow, names: &'a Names) -> Self {
         let (orig, resp) = (&flow.orig_side, &flow.resp_side);
         let (orig_syn, resp_syn) = (orig.syn.as_ref(), resp.syn.as_ref());
+        let fast_open = flow.fast_open.as_ref();
         let none = Trouble::default();
-        let trouble = |side: &'a Side| side.trouble.as_deref();
-        let (orig_trouble, resp_trouble) = (
-            trouble(orig).unwrap_or(&none),
-            trouble(resp).unwrap_or(&none),
-        );
+        let [orig_trouble, resp_trouble] =
+            [orig, resp].map(|side| side.trouble.as_deref().unwrap_or(&none));
         Self {
             ts: flow.first.as_secs_f64(),
             uid: uid(flow),
@@ -235,7 +295,7 @@ impl<'a> ConnLog<'a> {
             resp_h: flow.resp.ip(),
             resp_p: flow.resp.port(),
             proto: flow.proto,
-            duration: flow.duration().as_secs_f64(),
+            duration: decimal_seconds(flow.duration()),
             orig_bytes: orig.bytes,
             resp_bytes: resp.bytes,
             conn_state: flow.conn_state,
@@ -258,6 +318,7 @@ impl<'a> ConnLog<'a> {
             resp_lost: resp.path.map(|path| path.lost),
             orig_delay: delay(orig),
             resp_delay: delay(resp),
+            ts_nanoseconds: nanoseconds(flow.first),
             first_frame: flow.first_frame,
             number: flow.number,
             opened_by: flow.opened_by,
@@ -271,14 +332,23 @@ impl<'a> ConnLog<'a> {
             resp_window_scale: resp_syn.and_then(|syn| syn.window_scale),
             resp_sack_permitted: resp_syn.is_some_and(|syn| syn.sack_permitted),
             resp_timestamps: resp_syn.is_some_and(|syn| syn.timestamps),
+            fast_open: fast_open.map(FastOpen::outcome),
+            fast_open_bytes: fast_open.map_or(0, |told| told.bytes),
+            fast_open_accepted_bytes: fast_open.map_or(0, FastOpen::accepted_bytes),
             orig_unacked_bytes: orig.unacked_bytes,
             resp_unacked_bytes: resp.unacked_bytes,
             reset_by: flow.reset.map(|reset| reset.by),
-            reset_unread_bytes: flow.reset.map(|reset| reset.unread_bytes),
+            reset_flags: flow.reset.map(|reset| reset.flags.to_string()),
+            reset_foreign: flow.reset.and_then(|reset| reset.foreign),
+            reset_unlike: unlike(flow),
+            reset_unacked_bytes: flow.reset.map(|reset| reset.unacked_bytes),
             reset_unanswered_bytes: flow.reset.map(|reset| reset.unanswered_bytes),
+            remarks: flow.remarks(),
             ended: flow.ended,
             orig_fast_retransmissions: orig_trouble.fast_retransmissions,
             orig_rto_retransmissions: orig_trouble.rto_retransmissions,
+            orig_tail_loss_probes: orig_trouble.tail_loss_probes,
+            orig_probe_or_rto_retransmissions: orig_trouble.probe_or_rto_retransmissions,
             orig_spurious_retransmissions: orig_trouble.spurious_retransmissions,
             orig_out_of_order: orig_trouble.out_of_order,
             orig_duplicate_acks: orig_trouble.duplicate_acks,
@@ -286,9 +356,14 @@ impl<'a> ConnLog<'a> {
             orig_window_fulls: orig_trouble.window_fulls,
             orig_zero_window_probes: orig_trouble.zero_window_probes,
             orig_keep_alives: orig_trouble.keep_alives,
+            orig_unanswered_keep_alives: orig_trouble.unanswered_keep_alives,
+            orig_syn_repeats: orig_trouble.syn_repeats,
+            orig_zero_window_time: decimal_seconds(orig_trouble.zero_window_time),
             orig_retransmission_gaps: gaps(orig_trouble),
             resp_fast_retransmissions: resp_trouble.fast_retransmissions,
             resp_rto_retransmissions: resp_trouble.rto_retransmissions,
+            resp_tail_loss_probes: resp_trouble.tail_loss_probes,
+            resp_probe_or_rto_retransmissions: resp_trouble.probe_or_rto_retransmissions,
             resp_spurious_retransmissions: resp_trouble.spurious_retransmissions,
             resp_out_of_order: resp_trouble.out_of_order,
             resp_duplicate_acks: resp_trouble.duplicate_acks,
@@ -296,22 +371,50 @@ impl<'a> ConnLog<'a> {
             resp_window_fulls: resp_trouble.window_fulls,
             resp_zero_window_probes: resp_trouble.zero_window_probes,
             resp_keep_alives: resp_trouble.keep_alives,
+            resp_unanswered_keep_alives: resp_trouble.unanswered_keep_alives,
+            resp_syn_repeats: resp_trouble.syn_repeats,
+            resp_zero_window_time: decimal_seconds(resp_trouble.zero_window_time),
             resp_retransmission_gaps: gaps(resp_trouble),
+            mptcp: flow
+                .multipath
+                .as_deref()
+                .map(|told| Box::new(MptcpLog::of(told))),
         }
     }
 }
 
+/// `1700000000.123456789`, where there are digits beyond the microsecond.
+fn nanoseconds(at: Timestamp) -> Option<String> {
+    const NANOS: u64 = 1_000_000_000;
+    let beyond = !at.0.is_multiple_of(1000);
+    beyond.then(|| format!("{}.{:09}", at.0 / NANOS, at.0 % NANOS))
+}
+
+fn unlike(flow: &Flow) -> Vec<String> {
+    flow.reset
+        .map_or_else(Vec::new, |reset| reset.unlike.words())
+}
+
 fn delay(side: &Side) -> Option<f64> {
     let delay = side.path?.mean_delay()?;
-    Some(delay.as_secs_f64())
+    Some(decimal_seconds(delay))
 }
 
 /// The JSON Schema of the objects, draft 2020-12.
 pub(super) fn schema() -> schemars::Schema {
-    let generator = SchemaSettings::draft2020_12()
+    let mut generator = SchemaSettings::draft2020_12()
         .for_serialize()
         .into_generator();
-    generator.into_root_schema_for::<ConnLog<'_>>()
+    let mut more = MptcpLog::json_schema(&mut generator);
+    let mut schema = generator.into_root_schema_for::<ConnLog<'_>>();
+    let of = |schema: &mut schemars::Schema| schema.get_mut("properties").map(Value::take);
+    if let (Some(Value::Object(mut all)), Some(Value::Object(more))) =
+        (of(&mut schema), of(&mut more))
+    {
+        all.extend(more);
+        schema.insert("properties".to_owned(), Value::Object(all));
+    }
+    schema
 }
 
 #[expect(
@@ -326,8 +429,16 @@ fn is_none(count: &u32) -> bool {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde hands references over"
 )]
-fn is_zero(count: &u64) -> bool {
+pub(super) fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands references over"
+)]
+fn is_no_time(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 #[expect(
@@ -340,7 +451,7 @@ fn is_false(flag: &bool) -> bool {
 
 fn gaps(trouble: &Trouble) -> Vec<f64> {
     let gaps = trouble.retransmission_gaps.iter();
-    gaps.map(std::time::Duration::as_secs_f64).collect()
+    gaps.copied().map(decimal_seconds).collect()
 }
 
 /// An identifier in the form of Zeek's, derived from the flow, so that the same capture gives the

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::args::FlowsArgs;
+use super::super::captures::checksums;
 use super::super::check::diagnostics;
 use super::filter::Filter;
 use super::record::ConnLog;
@@ -11,6 +12,7 @@ use super::select::Ends;
 use crate::analysis::{Flow, Timeouts};
 use crate::spec::{Diagnostics, Fault};
 use crate::units::parse_duration;
+use crate::wire::Checksums;
 
 /// Timeouts while a file is followed, where none are given: Zeek's.
 const FOLLOWED: Timeouts = Timeouts {
@@ -34,6 +36,7 @@ pub(super) struct Request {
     pub(super) form: Form,
     pub(super) timeouts: Timeouts,
     pub(super) follow: bool,
+    pub(super) checksums: Checksums,
     pub(super) selection: Selection,
 }
 
@@ -64,6 +67,7 @@ impl Request {
             form,
             timeouts,
             follow: args.follow,
+            checksums: checksums(args.no_checksums),
             selection: Selection {
                 ends: args.flow.clone(),
                 read: None,

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
+use super::super::say::{packets_in_no_flow, wrong_checksums};
 use super::columns::{self, Columns};
 use super::filter::FIELDS;
 use super::ladder;
@@ -10,7 +11,7 @@ use super::line;
 use super::names::Names;
 use super::record::ConnLog;
 use super::request::{Form, Request, Selection};
-use crate::analysis::{Analyzer, Feed, Flow, Options, PassedOver};
+use crate::analysis::{Analyzer, Feed, Flow, Options, PassedOver, WrongChecksums};
 use crate::pcapng::Frame;
 use crate::reconcile::Fate;
 use crate::spec::Diagnostics;
@@ -43,6 +44,7 @@ impl From<csv::Error> for SessionError {
 pub(super) struct Session<W: Write> {
     analyzer: Analyzer,
     feed: Feed,
+    wrong_checksums: WrongChecksums,
     pub(super) names: Names,
     selection: Selection,
     form: Form,
@@ -62,6 +64,24 @@ pub(super) struct Session<W: Write> {
     last: Option<(Timestamp, Instant)>,
 }
 
+/// What there is to tell beside the flows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rest {
+    passed_over: PassedOver,
+    wrong_checksums: WrongChecksums,
+    /// There was no flow at all.
+    is_empty: bool,
+}
+
+impl Rest {
+    /// In words, what is worth telling.
+    pub(super) fn told(&self) -> impl Iterator<Item = String> {
+        let passed_over = packets_in_no_flow(&self.passed_over, self.is_empty);
+        let checksums = wrong_checksums(&self.wrong_checksums, &self.passed_over);
+        passed_over.into_iter().chain(checksums)
+    }
+}
+
 impl<W: Write> Session<W> {
     pub(super) fn new(request: Request, out: W, width: Option<u16>) -> Self {
         let streams = request.streams();
@@ -71,7 +91,8 @@ impl<W: Write> Session<W> {
         }
         Self {
             analyzer,
-            feed: Feed::default(),
+            feed: Feed::default().with_checksums(request.checksums),
+            wrong_checksums: WrongChecksums::default(),
             names: Names::default(),
             rows: (request.form == Form::Columns && !streams).then(Columns::new),
             selection: request.selection,
@@ -106,8 +127,13 @@ impl<W: Write> Session<W> {
 
     /// Takes in a packet of several captures that were put together, and what became of it.
     pub(super) fn push_reconciled(&mut self, frame: &Frame<'_>, fate: Fate) {
-        self.push(frame);
-        self.analyzer.note_fate(frame.number, fate);
+        let Frame {
+            number,
+            link,
+            record,
+        } = frame;
+        self.feed
+            .push_with_fate(&mut self.analyzer, *number, *link, record, fate);
     }
 
     /// Whether flows have ended that can be shown.
@@ -142,7 +168,7 @@ impl<W: Write> Session<W> {
     }
 
     /// Shows the flows that are left.
-    pub(super) fn finish(mut self) -> Result<PassedOver, SessionError> {
+    pub(super) fn finish(mut self) -> Result<Rest, SessionError> {
         self.begin()?;
         let mut analyzer = std::mem::replace(&mut self.analyzer, Analyzer::new(Options::default()));
         let passed_over = std::mem::take(&mut self.feed).finish(&mut analyzer);
@@ -160,7 +186,11 @@ impl<W: Write> Session<W> {
             return Err(SessionError::Missing(message));
         }
         self.out.flush()?;
-        Ok(passed_over)
+        Ok(Rest {
+            passed_over,
+            wrong_checksums: self.wrong_checksums,
+            is_empty: self.shown == 0,
+        })
     }
 
     /// What stands before the first flow.
@@ -186,6 +216,7 @@ impl<W: Write> Session<W> {
     fn show(&mut self, flow: &Flow) -> Result<(), SessionError> {
         self.begin()?;
         self.shown += 1;
+        self.wrong_checksums.add(flow);
         if let Form::Ladder(number) = self.form {
             if flow.number == number {
                 self.found = true;
@@ -207,7 +238,8 @@ impl<W: Write> Session<W> {
         match self.form {
             Form::Json => {
                 self.line.clear();
-                line::append(&mut self.line, &record).map_err(io::Error::from)?;
+                line::append(&mut self.line, &record, record.mptcp.as_deref())
+                    .map_err(io::Error::from)?;
                 self.out.write_all(&self.line)?;
             }
             Form::Csv => {
@@ -225,7 +257,10 @@ impl<W: Write> Session<W> {
     fn show_row(&mut self, flow: &Flow) -> Result<(), SessionError> {
         let row = columns::row(flow, &self.names);
         match &mut self.rows {
-            Some(rows) => rows.push(&row),
+            Some(rows) => {
+                let connection = flow.multipath.as_ref().and_then(|one| one.token);
+                rows.push(&row, connection);
+            }
             None => columns::write_row(&mut self.out, &row)?,
         }
         Ok(())

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::analysis::{ConnState, Flow, Proto, Reset, RfcState, Sender, Side, Steps, Trouble};
+use crate::analysis::{
+    Closer, ConnState, Flow, Proto, Reset, RfcState, Sender, Side, Steps, TcpFlags, Trouble, Unlike,
+};
 use crate::units::Timestamp;
 use crate::wire::Tunnels;
 
@@ -34,16 +36,23 @@ pub(super) fn flow() -> Flow {
         },
         conn_state: ConnState::RSTR,
         history: "ShADTar".to_owned(),
-        closed_by: Some(Sender::Responder),
+        closed_by: Some(Closer::Responder),
         opened_by: None,
+        fast_open: None,
         reset: Some(Reset {
             by: Sender::Responder,
-            unread_bytes: 0,
+            flags: TcpFlags(0x14),
+            foreign: None,
+            unlike: Unlike::default(),
+            state: Some(RfcState::Established),
+            zero_window: false,
+            unacked_bytes: 0,
             unanswered_bytes: 5,
         }),
         ended: None,
         completeness: 47,
         tunnels: Tunnels::default(),
+        multipath: None,
         icmp_errors: Vec::new(),
         events: Vec::new(),
         steps: Steps::default(),

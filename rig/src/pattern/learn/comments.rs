@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::walk::{Mark, Slot};
-use crate::analysis::{EventKind, Flow, Sender};
+use crate::analysis::{Closer, EventKind, Flow, Sender};
 use crate::pattern::{Library, Pattern};
 use crate::units::show_duration;
 
@@ -35,8 +35,8 @@ pub(super) fn head(flows: &[&Flow], captures: usize) -> Vec<String> {
     let fates = flows.iter().map(|flow| flow.conn_state.name().to_owned());
     lines.push(format!("fate: {}", spread(fates)));
     let closers = flows.iter().map(|flow| match flow.closed_by {
+        Some(Closer::Neither) | None => "neither side".to_owned(),
         Some(side) => format!("the {side}"),
-        None => "neither side".to_owned(),
     });
     lines.push(format!("closed first by: {}", spread(closers)));
     let repeats = flows.iter().map(|flow| {

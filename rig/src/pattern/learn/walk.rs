@@ -48,7 +48,8 @@ impl<'a> Walk<'a> {
             slots: vec![Slot::default()],
         };
         let mut before = None;
-        for event in events {
+        // What is of an older connection no pattern needs to name.
+        for event in events.iter().filter(|event| !event.older) {
             let gap = event.at.since(before.unwrap_or(event.at));
             before = Some(event.at);
             walk.take(event, gap);

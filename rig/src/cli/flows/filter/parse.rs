@@ -9,7 +9,7 @@ use super::fields::{FIELDS, Field, Kind, Value};
 use super::lex::{Piece, Token, fault, pieces};
 use crate::cli::flows::record::ConnLog;
 use crate::spec::Fault;
-use crate::units::{parse_duration, printable};
+use crate::units::{decimal_seconds, parse_duration, printable};
 
 /// The longest condition, in bytes.
 const MAX_BYTES: usize = 16_384;
@@ -322,7 +322,7 @@ impl Kind {
         match self {
             Self::Count => text.parse().map(Literal::Count).map_err(|_| None),
             Self::Span => parse_duration(text)
-                .map(|duration| Literal::Seconds(duration.as_secs_f64()))
+                .map(|duration| Literal::Seconds(decimal_seconds(duration)))
                 .map_err(|_| Some("write it with its unit, such as `200ms` or `2s`".to_owned())),
             Self::Moment => text.parse().map(Literal::Seconds).map_err(|_| None),
             Self::Address => text.parse().map(Literal::Address).map_err(|_| {
