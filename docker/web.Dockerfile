@@ -10,8 +10,8 @@ RUN apt-get update -qq \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log
 COPY bin/specimen /bin/
 RUN specimen web-site /srv/site
-# nginx as far as it can be like ours: the same folder, port, redirect, end of idle connections and log. It
-# runs as one process, so that a signal to it is one to the server.
+# nginx as far as it can be like ours: the same folder, port, redirect, ends of idle connections (after 1 s, or 30 s) and
+# log. It runs as one process, so that a signal to it is one to the server.
 RUN printf '%s\n' \
     'daemon off; master_process off; pid /run/nginx.pid; error_log stderr;' \
     'events {}' \
@@ -26,4 +26,5 @@ RUN printf '%s\n' \
     '    root /srv/site;' \
     '    location = /redirect { return 301 /result.html; }' \
     '  }' \
-    '}' > /etc/nginx/web.conf
+    '}' > /etc/nginx/web-1s.conf \
+    && sed 's/_timeout 1;/_timeout 30;/' /etc/nginx/web-1s.conf > /etc/nginx/web-30s.conf
