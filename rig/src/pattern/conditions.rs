@@ -7,34 +7,22 @@ use crate::units::{parse_duration, printable};
 
 use super::cursor::Cursor;
 use super::error::{PatternError, near_name, quoted};
-use super::item::{BytesTest, Condition, FlagsTest, MULTIPATH, Subject};
+use super::item::{BytesTest, Condition, FlagsTest, Subject};
+use super::property::Property;
 
 /// The most conditions on one event: each costs a comparison for each event of a flow.
 const MAX_CONDITIONS: usize = 16;
 /// The longest text in a `bytes` condition, in bytes: more of a payload is not kept.
 const MAX_BYTES_TEXT: usize = MAX_PAYLOAD_KEPT_BYTES;
 
+/// The conditions that compare what an event has with a value.
+const COMPARED: [&str; 6] = ["len", "bytes", "gap", "flags", "win", "mss"];
+
 /// Every condition, in the order in which messages list them.
-const CONDITIONS: [&str; 18] = [
-    "len",
-    "bytes",
-    "gap",
-    "flags",
-    "win",
-    "mss",
-    "retransmission",
-    "lost",
-    "coalesced",
-    "older",
-    "fast-open",
-    "accepts-data",
-    "foreign",
-    "mptcp",
-    "join",
-    "data-fin",
-    "fastclose",
-    "reinjected",
-];
+fn all() -> Vec<&'static str> {
+    let properties = Property::ALL.map(Property::name);
+    COMPARED.into_iter().chain(properties).collect()
+}
 
 /// Reads `[condition, …]` where it follows; `kind` is the event's, `None` for ANY.
 pub(super) fn parse(
@@ -88,24 +76,17 @@ fn subject(cursor: &mut Cursor<'_>, kind: Option<EventKind>) -> Result<Subject, 
         return Err(cursor.error_since(start, problem));
     }
     let wanted = !negated;
-    if let Some((_, signal)) = MULTIPATH.iter().find(|(known, _)| *known == name) {
-        return Ok(Subject::Multipath(*signal, wanted));
+    if let Some(property) = Property::named(name) {
+        return Ok(Subject::Property(property, wanted));
     }
-    match name {
-        "retransmission" => return Ok(Subject::Retransmission(wanted)),
-        "lost" => return Ok(Subject::Lost(wanted)),
-        "coalesced" => return Ok(Subject::Coalesced(wanted)),
-        "older" => return Ok(Subject::Older(wanted)),
-        "fast-open" => return Ok(Subject::FastOpen(wanted)),
-        "accepts-data" => return Ok(Subject::AcceptsData(wanted)),
-        "foreign" => return Ok(Subject::Foreign(wanted)),
-        _ if !CONDITIONS.contains(&name) => return Err(unknown(cursor, start, name)),
-        _ if negated => {
-            return Err(cursor
-                .error_since(start, format!("`!` does not go with `{name}`"))
-                .hint("`!` goes with retransmission, lost, coalesced, older, fast-open, accepts-data, foreign, mptcp, join, data-fin, fastclose and reinjected"));
-        }
-        _ => {}
+    if !COMPARED.contains(&name) {
+        return Err(unknown(cursor, start, name));
+    }
+    if negated {
+        let [others @ .., last] = Property::ALL.map(Property::name);
+        return Err(cursor
+            .error_since(start, format!("`!` does not go with `{name}`"))
+            .hint(format!("`!` goes with {} and {last}", others.join(", "))));
     }
     cursor.skip_space();
     match name {
@@ -148,12 +129,12 @@ fn unknown(cursor: &Cursor<'_>, start: usize, name: &str) -> PatternError {
         let found = cursor.next_shown();
         return cursor
             .error_here(format!("a condition was expected, not {found}"))
-            .hint(format!("conditions are {}", CONDITIONS.join(", ")));
+            .hint(format!("conditions are {}", all().join(", ")));
     }
     let error = cursor.error_since(start, format!("{} is not a condition", quoted(name)));
-    match near_name(&name.to_lowercase(), &CONDITIONS) {
+    match near_name(&name.to_lowercase(), &all()) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint(format!("conditions are {}", CONDITIONS.join(", "))),
+        None => error.hint(format!("conditions are {}", all().join(", "))),
     }
 }
 

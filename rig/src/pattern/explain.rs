@@ -1,12 +1,13 @@
 //! Why a flow does not fit a pattern, in words.
 
-use crate::analysis::{Event, EventKind, Sender, Signals};
+use crate::analysis::{Event, EventKind, Sender};
 
 use super::item::{EventTest, Item, Test};
 use super::ladder;
 use super::matcher::gap;
 use super::outcome::Mismatch;
 use super::program::{Instruction, Program};
+use super::property::Property;
 use super::trace::trace;
 
 /// How many of the items that could have come are named.
@@ -264,21 +265,9 @@ fn described(event: &Event) -> String {
         EventKind::Data => format!("{arrow} {kind} len={}", event.len_bytes),
         _ => format!("{arrow} {kind}"),
     };
-    for (set, word) in [
-        (event.retransmission, " retransmission"),
-        (event.lost, " lost"),
-        (event.coalesced, " coalesced"),
-        (event.older, " older"),
-        (event.fast_open, " fast-open"),
-        (event.foreign, " foreign"),
-        (event.multipath.has(Signals::JOIN), " join"),
-        (event.multipath.has(Signals::DATA_FIN), " data-fin"),
-        (event.multipath.has(Signals::FASTCLOSE), " fastclose"),
-        (event.multipath.has(Signals::REINJECTED), " reinjected"),
-    ] {
-        if set {
-            text.push_str(word);
-        }
+    for property in Property::shown(event) {
+        text.push(' ');
+        text.push_str(property.name());
     }
     text
 }

@@ -4,8 +4,10 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::analysis::{Event, EventKind, Sender, Signals, TcpFlags};
+use crate::analysis::{Event, EventKind, Sender, TcpFlags};
 use crate::units::show_duration;
+
+use super::property::Property;
 
 /// An event or `...`, as the pattern's text has it.
 #[derive(Debug, Clone)]
@@ -63,22 +65,8 @@ pub(super) enum Subject {
     Bytes(BytesTest, Vec<u8>),
     /// Flags of the segment.
     Flags(FlagsTest, TcpFlags),
-    /// Whether it is a repeat.
-    Retransmission(bool),
-    /// Whether it never arrived.
-    Lost(bool),
-    /// Whether it carries more than one write.
-    Coalesced(bool),
-    /// Whether it is of an older connection between the same endpoints.
-    Older(bool),
-    /// Whether it has a Fast Open option.
-    FastOpen(bool),
-    /// Whether it acknowledges payload of the SYN that it answers.
-    AcceptsData(bool),
-    /// Whether another than its alleged sender sent it.
-    Foreign(bool),
-    /// Whether it says this of Multipath TCP.
-    Multipath(Signals, bool),
+    /// Whether it has a property.
+    Property(Property, bool),
 }
 
 /// How payload is compared.
@@ -99,20 +87,6 @@ pub(super) enum FlagsTest {
     Are,
     /// `*=`: these, others may be set too.
     Include,
-}
-
-/// What an event may say of Multipath TCP, by the names of the conditions that ask for it.
-pub(super) const MULTIPATH: [(&str, Signals); 5] = [
-    ("mptcp", Signals::ANY),
-    ("join", Signals::JOIN),
-    ("data-fin", Signals::DATA_FIN),
-    ("fastclose", Signals::FASTCLOSE),
-    ("reinjected", Signals::REINJECTED),
-];
-
-fn multipath_name(signal: Signals) -> &'static str {
-    let found = MULTIPATH.iter().find(|(_, known)| *known == signal);
-    found.map_or("mptcp", |(name, _)| *name)
 }
 
 /// The flags that conditions compare; ECE and CWR (RFC 3168) are the kernel's business.
@@ -162,33 +136,29 @@ impl EventTest {
 
     /// Whether `retransmission` stands in its conditions.
     pub(super) fn asks_for_repeats(&self) -> bool {
-        self.conditions
-            .iter()
-            .any(|c| matches!(c.subject, Subject::Retransmission(true)))
+        self.asks_for(Property::Retransmission)
     }
 
     /// Whether `older` stands in its conditions.
     pub(super) fn asks_for_older(&self) -> bool {
-        self.conditions
-            .iter()
-            .any(|c| matches!(c.subject, Subject::Older(true)))
+        self.asks_for(Property::Older)
+    }
+
+    fn asks_for(&self, property: Property) -> bool {
+        let asks =
+            |c: &Condition| matches!(c.subject, Subject::Property(it, true) if it == property);
+        self.conditions.iter().any(asks)
     }
 }
 
 impl Condition {
     /// Whether a packet by itself shows if it holds.
     pub(super) fn is_told_by_one_packet(&self) -> bool {
-        !matches!(
-            self.subject,
-            Subject::Gap(_)
-                | Subject::Retransmission(_)
-                | Subject::Lost(_)
-                | Subject::Coalesced(_)
-                | Subject::Older(_)
-                | Subject::AcceptsData(_)
-                | Subject::Foreign(_)
-                | Subject::Multipath(Signals::REINJECTED, _)
-        )
+        match self.subject {
+            Subject::Gap(_) => false,
+            Subject::Property(property, _) => property.is_told_by_one_packet(),
+            _ => true,
+        }
     }
 
     pub(super) fn holds(&self, event: &Event, gap: Duration) -> bool {
@@ -204,20 +174,12 @@ impl Condition {
             Subject::Bytes(test, wanted) => test.holds(wanted, event),
             Subject::Flags(FlagsTest::Are, flags) => event.flags.0 & NAMED_FLAGS == flags.0,
             Subject::Flags(FlagsTest::Include, flags) => event.flags.has(*flags),
-            Subject::Retransmission(wanted) => event.retransmission == *wanted,
-            Subject::Lost(wanted) => event.lost == *wanted,
-            Subject::Coalesced(wanted) => event.coalesced == *wanted,
-            Subject::Older(wanted) => event.older == *wanted,
-            Subject::FastOpen(wanted) => event.fast_open == *wanted,
-            Subject::AcceptsData(wanted) => accepts_data(event) == *wanted,
-            Subject::Foreign(wanted) => event.foreign == *wanted,
-            Subject::Multipath(signal, wanted) => event.multipath.has(*signal) == *wanted,
+            Subject::Property(property, wanted) => property.is_of(event) == *wanted,
         }
     }
 
     /// What the event has in place of what the condition asks, for a mismatch's explanation.
     pub(super) fn actual(&self, event: &Event, gap: Duration) -> String {
-        let not = |set: bool, what: &str| format!("it is {}{what}", if set { "" } else { "not " });
         match &self.subject {
             Subject::Len(_) => format!("its length is {}", event.len_bytes),
             Subject::Gap(_) => format!("it came {} after the event before", show_duration(gap)),
@@ -228,32 +190,9 @@ impl Condition {
             },
             Subject::Bytes(..) => format!("its payload is {}", shown_payload(event)),
             Subject::Flags(..) => format!("its flags are {}", event.flags),
-            Subject::Retransmission(_) => not(event.retransmission, "a retransmission"),
-            Subject::Lost(_) => not(event.lost, "lost"),
-            Subject::Coalesced(_) => not(event.coalesced, "coalesced"),
-            Subject::Older(_) => not(event.older, "of an older connection"),
-            Subject::FastOpen(_) if event.fast_open => "it has a Fast Open option".to_owned(),
-            Subject::FastOpen(_) => "it has no Fast Open option".to_owned(),
-            Subject::AcceptsData(_) => format!(
-                "it acknowledges {} bytes of payload",
-                event.ack.saturating_sub(1)
-            ),
-            Subject::Foreign(_) => not(event.foreign, "foreign"),
-            Subject::Multipath(signal, _) => {
-                let has = if event.multipath.has(*signal) {
-                    "has"
-                } else {
-                    "has no"
-                };
-                format!("it {has} `{}`", multipath_name(*signal))
-            }
+            Subject::Property(property, _) => property.told(event),
         }
     }
-}
-
-/// Whether a SYN-ACK acknowledges more than the SYN.
-fn accepts_data(event: &Event) -> bool {
-    event.ack > 1
 }
 
 impl BytesTest {

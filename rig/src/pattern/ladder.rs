@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::analysis::{Event, EventKind, Signals};
+use crate::analysis::{Event, EventKind};
+
+use super::property::Property;
 
 /// Events shown from the beginning of the flow.
 const HEAD_ROWS: usize = 6;
@@ -68,20 +70,16 @@ fn write_row(out: &mut String, first: &Event, event: &Event, here: bool, beside:
         _ => String::new(),
     };
     let mut notes = format!("[{}]", event.flags);
-    for (set, note) in [
-        (event.retransmission, " again"),
-        (event.lost, " lost"),
-        (event.older, " older"),
-        (event.fast_open, " fast open"),
-        (event.foreign, " foreign"),
-        (event.multipath.has(Signals::JOIN), " join"),
-        (event.multipath.has(Signals::DATA_FIN), " data-fin"),
-        (event.multipath.has(Signals::FASTCLOSE), " fastclose"),
-        (event.multipath.has(Signals::REINJECTED), " reinjected"),
-    ] {
-        if set {
-            notes.push_str(note);
-        }
+    for property in Property::shown(event) {
+        let note = match property {
+            // How a program wrote it is nothing of the wire.
+            Property::Coalesced => continue,
+            Property::Retransmission => "again",
+            Property::FastOpen => "fast open",
+            _ => property.name(),
+        };
+        notes.push(' ');
+        notes.push_str(note);
     }
     let row = format!(
         "{mark} {seconds:>10.6} {:>5}  {arrow} {:<8}{len:>6} {notes:<17} {beside}",

@@ -21,6 +21,7 @@ mod error;
 mod outcome;
 
 mod item;
+mod property;
 
 mod event;
 
