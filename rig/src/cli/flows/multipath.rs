@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::record::is_zero;
+use super::record::is_default;
 use crate::analysis::{DataFin, Fallback, Joined, Multipath, MultipathFate, Role, Sender};
 
 /// The fields of a flow that has to do with Multipath TCP, apart from the others since most have not.
@@ -55,7 +55,7 @@ pub(super) struct MptcpLog {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) orig_mptcp_acked_bytes: Option<u64>,
     /// Payload of the initiator on this subflow whose data numbers had been sent before.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_mptcp_reinjected_bytes: u64,
     /// Whether the initiator has sent a `DATA_FIN`, and whether that was acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +73,7 @@ pub(super) struct MptcpLog {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resp_mptcp_acked_bytes: Option<u64>,
     /// Payload of the responder on this subflow whose data numbers had been sent before.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_mptcp_reinjected_bytes: u64,
     /// Whether the responder has sent a `DATA_FIN`, and whether that was acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]

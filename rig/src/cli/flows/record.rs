@@ -79,7 +79,7 @@ pub(super) struct ConnLog<'a> {
     /// Segments of the responder of which a part was sent before.
     pub(super) resp_retransmissions: u32,
     /// Segments or datagrams with a wrong checksum, both sides together.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) checksum_errors: u64,
     /// The encapsulations that its first packet came in, the outermost first.
     #[serde(skip_serializing_if = "Tunnels::is_empty")]
@@ -124,10 +124,10 @@ pub(super) struct ConnLog<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) orig_window_scale: Option<u8>,
     /// Whether the initiator's SYN permitted selective acknowledgements.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_sack_permitted: bool,
     /// Whether the initiator's SYN carried timestamps.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_timestamps: bool,
     /// Maximum segment size that the responder's SYN announced, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,25 +136,25 @@ pub(super) struct ConnLog<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resp_window_scale: Option<u8>,
     /// Whether the responder's SYN permitted selective acknowledgements.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_sack_permitted: bool,
     /// Whether the responder's SYN carried timestamps.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_timestamps: bool,
     /// What came of a Fast Open option (RFC 7413) in the initiator's SYN, or of payload in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fast_open: Option<FastOpenOutcome>,
     /// Payload of the initiator's SYN in bytes.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) fast_open_bytes: u32,
     /// Of these, acknowledged by the SYN-ACK.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) fast_open_accepted_bytes: u32,
     /// Payload of the initiator that was captured and never acknowledged, in bytes.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_unacked_bytes: u64,
     /// Payload of the responder that was captured and never acknowledged, in bytes.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_unacked_bytes: u64,
     /// Who sent the first RST.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,92 +183,92 @@ pub(super) struct ConnLog<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ended: Option<Ended>,
     /// Retransmissions of the initiator that duplicate acknowledgements called for.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_fast_retransmissions: u32,
     /// Retransmissions of the initiator after a timeout.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_rto_retransmissions: u32,
     /// Tail loss probes of the initiator.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_tail_loss_probes: u32,
     /// Retransmissions of the initiator that are one or the other.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_probe_or_rto_retransmissions: u32,
     /// Retransmissions of the initiator of what was acknowledged already.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_spurious_retransmissions: u32,
     /// Segments of the initiator that came after what follows them.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_out_of_order: u32,
     /// Repeated acknowledgements of the initiator.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_duplicate_acks: u32,
     /// Segments of the initiator that announce a window of zero.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_zero_windows: u32,
     /// Segments of the initiator that fill the peer's window.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_window_fulls: u32,
     /// Segments of the initiator that ask a peer without room.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_zero_window_probes: u32,
     /// Segments of the initiator that only make the peer answer.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_keep_alives: u32,
     /// Of these, the last ones, after which the peer sent nothing more.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_unanswered_keep_alives: u32,
     /// SYNs or SYN-ACKs that the initiator sent again.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_syn_repeats: u32,
     /// How long the initiator announced a window of zero, in seconds.
-    #[serde(skip_serializing_if = "is_no_time")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_zero_window_time: f64,
     /// Seconds from the segment before, of those that take up sequence numbers, to each
     /// retransmission of the initiator; the first 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) orig_retransmission_gaps: Vec<f64>,
     /// Retransmissions of the responder that duplicate acknowledgements called for.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_fast_retransmissions: u32,
     /// Retransmissions of the responder after a timeout.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_rto_retransmissions: u32,
     /// Tail loss probes of the responder.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_tail_loss_probes: u32,
     /// Retransmissions of the responder that are one or the other.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_probe_or_rto_retransmissions: u32,
     /// Retransmissions of the responder of what was acknowledged already.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_spurious_retransmissions: u32,
     /// Segments of the responder that came after what follows them.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_out_of_order: u32,
     /// Repeated acknowledgements of the responder.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_duplicate_acks: u32,
     /// Segments of the responder that announce a window of zero.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_zero_windows: u32,
     /// Segments of the responder that fill the peer's window.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_window_fulls: u32,
     /// Segments of the responder that ask a peer without room.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_zero_window_probes: u32,
     /// Segments of the responder that only make the peer answer.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_keep_alives: u32,
     /// Of these, the last ones, after which the peer sent nothing more.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_unanswered_keep_alives: u32,
     /// SYNs or SYN-ACKs that the responder sent again.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_syn_repeats: u32,
     /// How long the responder announced a window of zero, in seconds.
-    #[serde(skip_serializing_if = "is_no_time")]
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_zero_window_time: f64,
     /// Seconds from the segment before, of those that take up sequence numbers, to each
     /// retransmission of the responder; the first 16.
@@ -417,36 +417,9 @@ pub(super) fn schema() -> schemars::Schema {
     schema
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands references over"
-)]
-fn is_none(count: &u32) -> bool {
-    *count == 0
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands references over"
-)]
-pub(super) fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands references over"
-)]
-fn is_no_time(seconds: &f64) -> bool {
-    *seconds == 0.0
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands references over"
-)]
-fn is_false(flag: &bool) -> bool {
-    !flag
+/// Whether a count is zero, or a flag not set: most are, and are left out.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn gaps(trouble: &Trouble) -> Vec<f64> {
