@@ -68,15 +68,6 @@ impl Host {
         }
     }
 
-    async fn wait_for(
-        &self,
-        node: &NodeName,
-        goal: Goal,
-        within: Duration,
-    ) -> Result<Timestamp, AgentError> {
-        wait_for(&self.processes, &self.attempts, node, goal, within).await
-    }
-
     /// Whether it shall outlive its controller.
     pub(super) fn is_kept(&self) -> bool {
         self.kept.load(Ordering::Relaxed)
@@ -143,6 +134,15 @@ impl Host {
             }
             Request::Close => self.close().await,
         }
+    }
+
+    async fn wait_for(
+        &self,
+        node: &NodeName,
+        goal: Goal,
+        within: Duration,
+    ) -> Result<Timestamp, AgentError> {
+        wait_for(&self.processes, &self.attempts, node, goal, within).await
     }
 
     fn path(&self, file: HostFile) -> PathBuf {
@@ -367,6 +367,7 @@ fn system(operation: &str, object: &str, cause: &io::Error) -> AgentError {
         message: format!("{operation} {object}: {cause}"),
     }
 }
+
 /// What a file holds from a byte on, at most [`PIECE_BYTES`] of it.
 fn piece(path: &Path, from: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
