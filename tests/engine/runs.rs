@@ -16,6 +16,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial!(async fn the_smoke_matrix_passes_and_leaves_its_evidence),
         trial!(fn programs_on_terminals_are_driven_and_heard),
         trial!(fn a_connection_from_the_port_of_one_that_is_half_open_is_judged_by_itself),
+        trial!(fn programs_that_start_others_are_followed_and_not_taken_for_these),
         trial!(fn repeats_are_counted_as_their_senders_kernel_counts_them),
         trial!(async fn wireshark_reads_the_wire_as_it_was),
         trial!(async fn tshark_counts_the_same_connections),
@@ -95,6 +96,34 @@ fn a_connection_from_the_port_of_one_that_is_half_open_is_judged_by_itself() {
     let out = temp.path().join("out");
     let report = passes("tests/engine/half-open.yaml", &out, &[]);
     assert_eq!(report["counts"]["pass"], 1, "{report}");
+}
+
+fn programs_that_start_others_are_followed_and_not_taken_for_these() {
+    let temp = Folder::new();
+    let out = temp.path().join("out");
+    let report = passes("tests/engine/programs.yaml", &out, &[]);
+    assert_eq!(report["counts"]["pass"], 5, "{report}");
+    let folder = |server: &str| cell_folder(&out, &format!("server={server}"));
+    let retired = std::fs::read_to_string(folder("retires").join("transcript.log")).unwrap();
+    let background = "exited with code 0; processes that it has left in the background go on";
+    assert!(retired.contains(background), "{retired}");
+    assert!(retired.contains("== was killed by SIGKILL"), "{retired}");
+    // What the process sends that has the connection is not the doing of the kill.
+    let wire = std::fs::read(folder("forks").join("wire.pcapng")).unwrap();
+    let mut reader = rig::pcapng::Reader::new(&wire[..]).unwrap();
+    let mut comments = Vec::new();
+    while let Some(frame) = reader.next_frame() {
+        comments.extend(frame.record.comments.iter().cloned());
+    }
+    let of_kill: Vec<_> = comments
+        .iter()
+        .filter(|text| text.contains("SIGKILL"))
+        .collect();
+    assert_eq!(
+        of_kill,
+        ["before this packet: SIGKILL server"],
+        "{comments:?}"
+    );
 }
 
 fn repeats_are_counted_as_their_senders_kernel_counts_them() {

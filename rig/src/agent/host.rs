@@ -16,8 +16,9 @@ use super::forward::Forwarder;
 use super::interfaces::Interface;
 use super::owners::{Attempts, OwnerWatch};
 use super::processes::Processes;
+use super::programs::Programs;
 use super::protocol::{
-    AgentError, AgentErrorKind, HostFile, LinkChange, PIECE_BYTES, Request, Response,
+    AgentError, AgentErrorKind, HOLD_SOCKET, HostFile, LinkChange, PIECE_BYTES, Request, Response,
 };
 use super::waiting::{Goal, wait_for};
 use super::{display, interfaces, outage, route, routes, signals, sockets};
@@ -31,6 +32,7 @@ const MAX_LINGER: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Host {
     processes: Processes,
+    programs: Programs,
     attempts: Attempts,
     capture_path: PathBuf,
     recording: Mutex<Recording>,
@@ -58,8 +60,10 @@ struct Running {
 impl Host {
     /// A host that is not captured yet.
     pub(super) fn new(capture_path: PathBuf) -> Self {
+        let processes = Processes::new();
         Self {
-            processes: Processes::new(),
+            programs: Programs::new(processes.clone()),
+            processes,
             attempts: Attempts::default(),
             capture_path,
             recording: Mutex::new(Recording::NotYet),
@@ -106,6 +110,16 @@ impl Host {
                 let at = self.wait_for(&node, Goal::Bound(port), within).await?;
                 Ok(Response::Bound { at })
             }
+            Request::AwaitStarted {
+                node,
+                visit,
+                within,
+            } => self.programs.await_started(node, visit, within).await,
+            Request::AwaitEnded {
+                node,
+                visit,
+                generation,
+            } => self.programs.await_ended(node, visit, generation).await,
             Request::Signal { node, signal } => {
                 signals::signal(&self.processes, &node, signal).await
             }
@@ -182,6 +196,9 @@ impl Host {
         if !matches!(*recording, Recording::NotYet) {
             return Err(protocol("the capture was opened before"));
         }
+        self.programs
+            .listen(HOLD_SOCKET)
+            .map_err(|error| system("listen to the programs of", host, &error))?;
         let interfaces = interfaces::prepare(host, networks)
             .map_err(|error| system("prepare the interfaces of", host, &error))?;
         if stealth {
@@ -275,6 +292,7 @@ impl Host {
         let capture = recorded(&recording)?;
         let every: Vec<_> = capture.interfaces().iter().enumerate().collect();
         let at = capture.outages().begin(&every).map_err(failed)?;
+        self.programs.all_killed();
         outage::lose_memory(&self.processes).await.map_err(failed)?;
         Ok(cut(at, &every))
     }

@@ -32,6 +32,7 @@ mod routes;
 
 mod owners;
 mod processes;
+mod programs;
 mod signals;
 mod sockets;
 mod waiting;

@@ -1,9 +1,11 @@
 //! Which node each process belongs to, read from `/proc` (proc(5)).
 //!
 //! A process belongs to the node that [`NODE_VARIABLE`] names in the environment it was started
-//! with; one that was started without it belongs to the node of its parent.
+//! with; one that was started without it belongs to the node of its parent. Whatever a program starts
+//! descends from the first process of its container ([`super::programs`]), which reaps orphans and never
+//! loses its environment: a daemon belongs to its node, too, whoever started it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
@@ -42,10 +44,23 @@ struct Process {
     command: String,
     /// A signal has stopped it.
     stopped: bool,
+    /// It, or its first thread, was not waited for yet.
+    has_ended: bool,
     /// What its own environment says.
     node: Option<NodeName>,
     /// It has an environment that can be read.
     has_environment: bool,
+    /// Where the kernel shows its environment and files: `/proc/PID`, or a thread of it where its first has ended.
+    folder: PathBuf,
+}
+
+/// What is known of first processes of containers that only hold a program.
+#[derive(Debug, Clone, Default)]
+struct Held {
+    /// They are no programs of their nodes.
+    holders: HashSet<Life>,
+    /// The process that a node's program is; none once it has ended.
+    mains: HashMap<NodeName, Option<i32>>,
 }
 
 /// The processes of the host, and which node each was seen to belong to. Clones share what they
@@ -60,6 +75,7 @@ pub(super) struct Processes {
     /// The nodes of connections, by their ends, that somebody has found out and whose programs may be gone when
     /// the next asks.
     connections: Arc<Mutex<Connections>>,
+    held: Arc<Mutex<Held>>,
 }
 
 impl Processes {
@@ -75,7 +91,25 @@ impl Processes {
             own_pid,
             known: Arc::default(),
             connections: Arc::default(),
+            held: Arc::default(),
         }
+    }
+
+    /// Takes a process for one that only holds the program of `node`.
+    pub(super) fn add_holder(&self, pid: i32, node: &NodeName) {
+        let process = read_stat(&self.proc.join(pid.to_string()), pid);
+        let mut held = self.held();
+        held.holders.extend(process.map(|process| process.life));
+        held.mains.insert(node.clone(), None);
+    }
+
+    /// Takes a process for the program of `node`; none for a program that has ended.
+    pub(super) fn set_main(&self, node: &NodeName, pid: Option<i32>) {
+        self.held().mains.insert(node.clone(), pid);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps in mind whose a connection is.
@@ -105,7 +139,7 @@ impl Processes {
     }
 
     /// The processes that live now; those that have ended but were not waited for do not count.
-    pub(super) fn look(&self) -> Snapshot<'_> {
+    pub(super) fn look(&self) -> Snapshot {
         let mut live = HashMap::new();
         let entries = fs::read_dir(&self.proc).into_iter().flatten().flatten();
         for entry in entries {
@@ -129,42 +163,77 @@ impl Processes {
                 (None, None) => {}
             }
         }
+        drop(known);
+        let mut held = self.held();
+        let lives = |life: &Life| {
+            live.get(&life.pid)
+                .is_some_and(|process| process.life == *life)
+        };
+        held.holders.retain(lives);
         Snapshot {
-            processes: self,
+            held: held.clone(),
             live,
         }
     }
 
+    /// The parent of a process that lives.
+    pub(super) fn parent_of(&self, pid: i32) -> Option<i32> {
+        read_stat(&self.proc.join(pid.to_string()), pid).map(|process| process.parent)
+    }
+
     fn read(&self, pid: i32) -> Option<Process> {
         let folder = self.proc.join(pid.to_string());
-        let stat = fs::read(folder.join("stat")).ok()?;
-        let mut process = parse_stat(pid, &String::from_utf8_lossy(&stat))?;
-        if let Ok(environment) = read_environment(&folder) {
+        let mut process = read_stat(&folder, pid)?;
+        if process.has_ended {
+            // The kernel shows a process whose first thread has ended as a zombie while others serve, and its files
+            // with those.
+            let live = live_thread(&folder, pid)?;
+            process.stopped = live.stopped;
+            process.folder = live.folder;
+        }
+        if let Ok(environment) = read_environment(&process.folder) {
             process.has_environment = !environment.is_empty();
             process.node = node_in(&environment);
         }
         Some(process)
     }
+}
 
-    /// The sockets, by their inodes, that a process has open.
-    fn sockets_of(&self, pid: i32) -> impl Iterator<Item = u32> {
-        let folder = self.proc.join(pid.to_string()).join("fd");
-        fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| socket_inode(&fs::read_link(entry.path()).ok()?))
-    }
+/// A thread of a process that goes on.
+fn live_thread(folder: &Path, pid: i32) -> Option<Process> {
+    let tasks = fs::read_dir(folder.join("task")).ok()?.flatten();
+    let numbers = tasks.filter_map(|task| task.file_name().to_str()?.parse::<i32>().ok());
+    let mut threads =
+        numbers.filter_map(|tid| read_stat(&folder.join("task").join(tid.to_string()), pid));
+    threads.find(|thread| !thread.has_ended)
+}
+
+/// The sockets, by their inodes, that a process has open.
+fn sockets_of(process: &Process) -> impl Iterator<Item = u32> {
+    fs::read_dir(process.folder.join("fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| socket_inode(&fs::read_link(entry.path()).ok()?))
+}
+
+fn read_stat(folder: &Path, pid: i32) -> Option<Process> {
+    let stat = fs::read(folder.join("stat")).ok()?;
+    let process = parse_stat(pid, &String::from_utf8_lossy(&stat))?;
+    Some(Process {
+        folder: folder.to_owned(),
+        ..process
+    })
 }
 
 /// The processes of one moment.
 #[derive(Debug)]
-pub(super) struct Snapshot<'processes> {
-    processes: &'processes Processes,
+pub(super) struct Snapshot {
     live: HashMap<i32, Process>,
+    held: Held,
 }
 
-impl Snapshot<'_> {
+impl Snapshot {
     /// The node of a process: its own, or that of its nearest ancestor that has one.
     fn node_of(&self, pid: i32) -> Option<&NodeName> {
         let mut process = self.live.get(&pid)?;
@@ -179,16 +248,30 @@ impl Snapshot<'_> {
 
     /// Whether a program of `node` runs.
     pub(super) fn has(&self, node: &NodeName) -> bool {
-        self.live
-            .values()
-            .any(|process| process.node.as_ref() == Some(node))
+        self.each_of(node).next().is_some()
     }
 
     /// Every process of `node`.
     pub(super) fn of(&self, node: &NodeName) -> Vec<i32> {
-        let pids = self.live.keys().copied();
-        pids.filter(|&pid| self.node_of(pid) == Some(node))
-            .collect()
+        self.each_of(node).map(|process| process.life.pid).collect()
+    }
+
+    fn each_of<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = &'a Process> {
+        let programs = self
+            .live
+            .values()
+            .filter(|process| !self.held.holders.contains(&process.life));
+        programs.filter(move |process| self.node_of(process.life.pid) == Some(node))
+    }
+
+    /// The process that has gone on longest of those that belong to `holder` since their parents have ended.
+    pub(super) fn orphan_of(&self, holder: i32) -> Option<i32> {
+        let orphans = self
+            .live
+            .values()
+            .filter(|process| process.parent == holder);
+        let oldest = orphans.min_by_key(|process| (process.life.started, process.life.pid));
+        oldest.map(|process| process.life.pid)
     }
 
     /// Whether a process has been stopped by a signal; one that has ended has not.
@@ -211,9 +294,13 @@ impl Snapshot<'_> {
             .any(|p| p.node.is_none() && (p.command.starts_with("runc:[") || is_loading(p)))
     }
 
-    /// The main process of `node`: the first process of its container, whose parent is outside the
-    /// host; else the one that no other process of the node started. The oldest of several.
+    /// The main process of `node`: the one that its holder tells of. Without a holder it is the first process of the
+    /// container, whose parent is outside the host; else the one that no other process of the node started. The
+    /// oldest of several.
     pub(super) fn main_process(&self, node: &NodeName) -> Option<i32> {
+        if let Some(main) = self.held.mains.get(node) {
+            return main.filter(|pid| self.live.contains_key(pid));
+        }
         self.live
             .values()
             .filter(|process| process.node.as_ref() == Some(node))
@@ -229,6 +316,17 @@ impl Snapshot<'_> {
             .map(|process| process.life.pid)
     }
 
+    /// The sockets, by their inodes, that a process has open and no other has.
+    pub(super) fn sockets_alone(&self, pid: i32) -> HashSet<u32> {
+        let (own, others): (Vec<_>, Vec<_>) = self
+            .live
+            .values()
+            .partition(|process| process.life.pid == pid);
+        let shared: HashSet<u32> = others.into_iter().flat_map(sockets_of).collect();
+        let own = own.into_iter().flat_map(sockets_of);
+        own.filter(|inode| !shared.contains(inode)).collect()
+    }
+
     /// The node that has each socket open, by the socket's inode. Of several processes that share
     /// a socket the one with the lowest id counts that belongs to a node.
     pub(super) fn socket_owners(&self) -> HashMap<u32, NodeName> {
@@ -239,7 +337,7 @@ impl Snapshot<'_> {
             let Some(node) = self.node_of(pid) else {
                 continue;
             };
-            for inode in self.processes.sockets_of(pid) {
+            for inode in self.live.get(&pid).into_iter().flat_map(sockets_of) {
                 owners.entry(inode).or_insert_with(|| node.clone());
             }
         }
@@ -264,15 +362,12 @@ fn node_in(environment: &[u8]) -> Option<NodeName> {
     })
 }
 
-/// Reads `/proc/PID/stat`; `None` for a process that has ended, too. The command stands in
-/// parentheses and may hold anything, parentheses included, so the last one ends it.
+/// Reads `/proc/PID/stat`. The command stands in parentheses and may hold anything, parentheses
+/// included, so the last one ends it.
 fn parse_stat(pid: i32, stat: &str) -> Option<Process> {
     let (command, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
     let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
     let parent = fields.next()?.parse().ok()?;
     // Field 22 of the line, the 18th after the parent.
     let started = fields.nth(17)?.parse().ok()?;
@@ -281,8 +376,10 @@ fn parse_stat(pid: i32, stat: &str) -> Option<Process> {
         parent,
         command: command.to_owned(),
         stopped: state == "T",
+        has_ended: matches!(state, "Z" | "X"),
         node: None,
         has_environment: false,
+        folder: PathBuf::new(),
     })
 }
 

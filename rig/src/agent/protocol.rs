@@ -14,6 +14,12 @@ use crate::units::{NodeName, Signal, Timestamp};
 /// Environment variable that tells which node a process belongs to.
 pub const NODE_VARIABLE: &str = "RIG_NODE";
 
+/// Name, in the abstract namespace (unix(7)) of the host, at which the first processes of containers tell of their programs.
+pub const HOLD_SOCKET: &str = "rig-agent";
+
+/// The first process of nodes' containers, an executable file: `hold/main.rs` tells what it does.
+pub const HOLD_PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hold"));
+
 /// Where the agent writes its capture, in its own file system.
 pub const CAPTURE_PATH: &str = "/capture.pcapng";
 
@@ -87,6 +93,26 @@ pub enum Request {
         port: u16,
         /// At most this long.
         within: Duration,
+    },
+    /// Wait until a program was started, or could not be. Answered by [`Response::Started`] or
+    /// [`Response::NotStarted`].
+    AwaitStarted {
+        /// The node.
+        node: NodeName,
+        /// Which start of the node it is; the first is 1.
+        visit: u32,
+        /// At most this long.
+        within: Duration,
+    },
+    /// Wait, as long as the agent lives, until a program has ended. Answered by [`Response::Ended`], or an error when
+    /// nobody saw how.
+    AwaitEnded {
+        /// The node.
+        node: NodeName,
+        /// Which start of the node it is; the first is 1.
+        visit: u32,
+        /// Which of the processes that stood for it one after another; the first is 0.
+        generation: u32,
     },
     /// Send a signal to the main process of `node`. Answered by [`Response::Signalled`].
     Signal {
@@ -250,6 +276,27 @@ pub enum Response {
         /// When it was seen.
         at: Timestamp,
     },
+    /// The program runs.
+    Started {
+        /// When it was told.
+        at: Timestamp,
+        /// Its process, by its id in the host.
+        pid: i32,
+    },
+    /// The kernel did not take the program (execve(2)).
+    NotStarted {
+        /// Why: an `errno`.
+        errno: i32,
+    },
+    /// The program has ended.
+    Ended {
+        /// When it was told.
+        at: Timestamp,
+        /// How.
+        how: ProcessEnd,
+        /// Another process stands for it since: it went into the background.
+        goes_on: bool,
+    },
     /// The signal was sent; SIGKILL has ended the program, SIGSTOP has stopped it, and SIGCONT has
     /// let it go on.
     Signalled {
@@ -257,6 +304,10 @@ pub enum Response {
         at: Timestamp,
         /// The process, by its id in the host.
         pid: i32,
+        /// The connections that no other process had open, each with its local end first; none where the node had no
+        /// other process.
+        #[serde(default)]
+        alone_in: Option<Vec<(SocketAddr, SocketAddr)>>,
     },
     /// It was done.
     Displayed {
@@ -316,6 +367,16 @@ pub enum Response {
         #[serde(default)]
         link: Option<Box<LinkAccount>>,
     },
+}
+
+/// How a process ended (wait(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProcessEnd {
+    /// It exited with this code.
+    Exited(i32),
+    /// The signal of this number killed it.
+    Killed(i32),
 }
 
 /// Bytes as text.

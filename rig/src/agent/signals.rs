@@ -41,13 +41,23 @@ pub(super) async fn signal(
     let main = main_process(processes, node).await;
     let pid = main.ok_or_else(|| gone(node, signal))?;
     let process = ProcessHandle::open(pid).map_err(failed)?;
-    if processes.look().main_process(node) != Some(pid) {
+    let now = processes.look();
+    if now.main_process(node) != Some(pid) {
         return Err(gone(node, signal));
     }
+    // Of others the connections go on.
+    let has_others = now.of(node).len() > 1;
+    let alone_in = has_others
+        .then(|| sockets::connections_alone(&now, pid))
+        .transpose();
+    let alone_in = alone_in.map_err(|error| AgentError {
+        kind: AgentErrorKind::System,
+        message: format!("read the connections of {node}: {error}"),
+    })?;
     let at = Timestamp::now();
     process.send(signal).map_err(failed)?;
     await_effect(processes, node, &[(pid, process)], signal).await?;
-    Ok(Response::Signalled { at, pid })
+    Ok(Response::Signalled { at, pid, alone_in })
 }
 
 /// Kills every process of a node while a connection of it has data that nobody read. They are

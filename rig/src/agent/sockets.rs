@@ -129,7 +129,7 @@ pub(super) fn destroy_all() -> io::Result<usize> {
 
 /// How many bytes the connections of a node have received and nobody has read. The FIN counts as one
 /// in the kernel's queue, and is no data.
-pub(super) fn unread_bytes(processes: &Snapshot<'_>, node: &NodeName) -> io::Result<u64> {
+pub(super) fn unread_bytes(processes: &Snapshot, node: &NodeName) -> io::Result<u64> {
     let connections = tcp(&(StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT))?;
     let owners = processes.socket_owners();
     let own = connections
@@ -142,8 +142,28 @@ pub(super) fn unread_bytes(processes: &Snapshot<'_>, node: &NodeName) -> io::Res
     Ok(unread.sum())
 }
 
+/// The connections of a process that no other process has open, each with its local end first; those that wait to be
+/// accepted by it alone are among them.
+pub(super) fn connections_alone(
+    processes: &Snapshot,
+    pid: i32,
+) -> io::Result<Vec<(SocketAddr, SocketAddr)>> {
+    let alone = processes.sockets_alone(pid);
+    let sockets = tcp(&StateFlags::all())?;
+    let of_process = |socket: &&KernelSocket| alone.contains(&socket.inode);
+    let listening = sockets.iter().filter(|socket| socket.state == LISTEN);
+    let ports: Vec<u16> = listening
+        .filter(of_process)
+        .map(|socket| socket.local.port())
+        .collect();
+    let waits = |socket: &KernelSocket| socket.inode == 0 && ports.contains(&socket.local.port());
+    let connections = sockets.iter().filter(|socket| socket.state != LISTEN);
+    let found = connections.filter(|socket| of_process(socket) || waits(socket));
+    Ok(found.map(|socket| (socket.local, socket.remote)).collect())
+}
+
 /// Every TCP and UDP socket of the host, listening ones first, then by local port.
-pub(super) fn table(processes: &Snapshot<'_>) -> io::Result<Vec<SocketRow>> {
+pub(super) fn table(processes: &Snapshot) -> io::Result<Vec<SocketRow>> {
     let all = StateFlags::all();
     let mut sockets = tcp(&all)?;
     sockets.extend(udp()?);

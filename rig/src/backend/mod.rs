@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::{mpsc, watch};
 
@@ -92,6 +93,10 @@ pub struct LiveNode {
     pub output: mpsc::Receiver<OutputChunk>,
     /// How it ended, once it has.
     pub ended: watch::Receiver<Option<VisitEnd>>,
+    /// The last of its processes that has ended and left its work to another, in the background.
+    pub retired: watch::Receiver<Option<VisitEnd>>,
+    /// Set by whoever tells the program to end: then the end of its main process is its end, whatever it leaves.
+    pub leaving: Arc<AtomicBool>,
 }
 
 /// Bytes that a program printed.

@@ -25,8 +25,8 @@ pub(crate) use rules::{FlowNames, FlowRules};
 pub use select::node_of;
 pub(crate) use sockets::unfit;
 pub use types::{
-    Annotation, CheckReport, Evidence, HostEvidence, HostOutage, Judgement, LinkDeed, Marks,
-    NodeEvidence, OutputLine, SocketTable, Verdict, Visit, VisitEnd,
+    Annotation, CheckReport, Evidence, HostEvidence, HostOutage, HowEnded, Judgement, LinkDeed,
+    Marks, NodeEvidence, OutputLine, SocketTable, Verdict, Visit, VisitEnd,
 };
 pub use verdict::judge;
 

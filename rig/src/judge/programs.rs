@@ -4,7 +4,7 @@ use crate::plan::{ExitCheck, OutputCheck, Stream};
 use crate::units::{Signal, printable};
 
 use super::finding::{Finding, bounded, listed};
-use super::types::{Evidence, SIGNAL_CODE_BASE};
+use super::types::{Evidence, HowEnded, SIGNAL_CODE_BASE};
 
 /// How many of the last lines a detail shows where none fits.
 const MAX_LAST_LINES_SHOWN: usize = 3;
@@ -22,8 +22,18 @@ pub(super) fn judge_exit(check: &ExitCheck, evidence: &Evidence) -> Finding {
     };
     let holds = match visit.ended {
         None => check.running,
-        Some(end) => allows(check, end.code),
+        Some(end) => allows(check, end.how),
     };
+    if let Some(end) = visit.ended
+        && let HowEnded::Unseen(code) = end.how
+        && holds
+        && code > SIGNAL_CODE_BASE
+        && !is_any(check)
+    {
+        return Finding::inconclusive(&format!(
+            "{node} {end}, which may be an exit code or a signal"
+        ));
+    }
     if holds {
         return Finding::pass();
     }
@@ -34,24 +44,30 @@ pub(super) fn judge_exit(check: &ExitCheck, evidence: &Evidence) -> Finding {
     Finding::fail(&format!("{node} {came}, expected {}", wanted(check)))
 }
 
-/// Whether an end with this code is allowed; a check that names none allows any.
-fn allows(check: &ExitCheck, code: i64) -> bool {
-    let by_signal = check
-        .signal
-        .is_some_and(|signal| code == signal_code(signal));
-    let any = check.codes.is_empty() && check.signal.is_none() && !check.running;
-    check.codes.contains(&code) || by_signal || any
+/// Whether an end is allowed; a check that names none allows any.
+fn allows(check: &ExitCheck, how: HowEnded) -> bool {
+    let has_code = |code: i64| check.codes.contains(&code);
+    let has_signal = |number: i64| {
+        let wanted = check.signal.map(Signal::number);
+        wanted.is_some_and(|wanted| i64::from(wanted) == number)
+    };
+    is_any(check)
+        || match how {
+            HowEnded::Exited(code) => has_code(code.into()),
+            HowEnded::Killed(number) => has_signal(number.into()),
+            HowEnded::Unseen(code) => has_code(code) || has_signal(code - SIGNAL_CODE_BASE),
+        }
 }
 
-fn signal_code(signal: Signal) -> i64 {
-    SIGNAL_CODE_BASE + i64::from(signal.number())
+fn is_any(check: &ExitCheck) -> bool {
+    check.codes.is_empty() && check.signal.is_none() && !check.running
 }
 
 fn wanted(check: &ExitCheck) -> String {
     let codes = check.codes.iter().map(|code| format!("code {code}"));
     let signal = check
         .signal
-        .map(|s| format!("code {} ({s})", signal_code(s)));
+        .map(|signal| format!("to be killed by {signal}"));
     let running = check.running.then(|| "to be running".to_owned());
     let all: Vec<_> = codes.chain(signal).chain(running).collect();
     if all.is_empty() {
@@ -74,14 +90,15 @@ pub(super) fn judge_output(check: &OutputCheck, evidence: &Evidence) -> Finding 
         .filter(|line| of_stream(line.stream))
         .collect();
     let fits = |line: &&&super::OutputLine| line.text.contains(&check.text);
-    let found = lines.iter().filter(fits).count() as u64;
-    let more_matters = check.count.max.is_some() || !check.count.allow(found);
-    if seen.dropped_bytes > 0 && more_matters {
-        let dropped = seen.dropped_bytes;
-        return Finding::inconclusive(&format!(
-            "{node} printed too much: {dropped} bytes of it were not kept"
-        ));
-    }
+    // Lines that were not kept were counted as they came.
+    let found = if seen.dropped_bytes > 0 {
+        let streams = seen.counts.iter().filter(|(stream, _)| of_stream(**stream));
+        streams
+            .filter_map(|(_, counts)| counts.get(&check.text))
+            .sum()
+    } else {
+        lines.iter().filter(fits).count() as u64
+    };
     if check.count.allow(found) {
         return Finding::pass();
     }

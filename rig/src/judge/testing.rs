@@ -139,12 +139,12 @@ pub(super) fn owner(flow: &Flow, node: Option<&str>) -> ConnectionOwner {
     }
 }
 
-pub(super) fn visit(code: Option<i64>) -> Visit {
+pub(super) fn visit(how: Option<HowEnded>) -> Visit {
     Visit {
         started: Timestamp(0),
-        ended: code.map(|code| VisitEnd {
+        ended: how.map(|how| VisitEnd {
             at: Timestamp(u64::MAX),
-            code,
+            how,
         }),
     }
 }
@@ -194,6 +194,7 @@ pub(super) fn evidence() -> Evidence {
                     node_name(name),
                     NodeEvidence {
                         dropped_bytes: 0,
+                        counts: BTreeMap::new(),
                         visits,
                         output: Vec::new(),
                     },

@@ -227,6 +227,7 @@ fn an_unknown_owner_is_found_by_exclusion_or_not_at_all() {
     assert_eq!(judge(&plan, &evidence).verdict, Verdict::Pass);
     let carol = NodeEvidence {
         dropped_bytes: 0,
+        counts: BTreeMap::new(),
         visits: vec![visit(None)],
         output: Vec::new(),
     };
@@ -305,11 +306,16 @@ fn exits_are_judged_by_the_last_visit() {
         })
     };
     let mut evidence = evidence();
-    let mut ended = |code| {
-        evidence.nodes.get_mut("alice").unwrap().visits = vec![visit(Some(1)), visit(code)];
+    let mut ended = |how| {
+        let before = visit(Some(HowEnded::Exited(1)));
+        evidence.nodes.get_mut("alice").unwrap().visits = vec![before, visit(how)];
         evidence.clone()
     };
-    let (zero, killed, running) = (ended(Some(0)), ended(Some(137)), ended(None));
+    let zero = ended(Some(HowEnded::Exited(0)));
+    let killed = ended(Some(HowEnded::Killed(9)));
+    let as_if_killed = ended(Some(HowEnded::Exited(137)));
+    let unseen = ended(Some(HowEnded::Unseen(137)));
+    let running = ended(None);
     assert_report(
         &judge_one(check(&[0], None, false), &zero),
         Verdict::Pass,
@@ -333,7 +339,38 @@ fn exits_are_judged_by_the_last_visit() {
     assert_report(
         &judge_one(check(&[], Some(Signal::TERM), false), &killed),
         Verdict::Fail,
-        "alice exited with code 137 (SIGKILL), expected code 143 (SIGTERM)",
+        "alice was killed by SIGKILL, expected to be killed by SIGTERM",
+    );
+    // A program may exit with the code that a shell has for a signal.
+    assert_report(
+        &judge_one(check(&[], Some(Signal::KILL), false), &as_if_killed),
+        Verdict::Fail,
+        "alice exited with code 137, expected to be killed by SIGKILL",
+    );
+    assert_report(
+        &judge_one(check(&[137], None, false), &as_if_killed),
+        Verdict::Pass,
+        "",
+    );
+    assert_report(
+        &judge_one(check(&[137], None, false), &killed),
+        Verdict::Fail,
+        "alice was killed by SIGKILL, expected code 137",
+    );
+    for unsure in [
+        check(&[137], None, false),
+        check(&[], Some(Signal::KILL), false),
+    ] {
+        assert_report(
+            &judge_one(unsure, &unseen),
+            Verdict::Inconclusive,
+            "alice ended with code 137 by the engine's word, which may be an exit code or a signal",
+        );
+    }
+    assert_report(
+        &judge_one(check(&[], None, false), &unseen),
+        Verdict::Pass,
+        "",
     );
     assert_report(
         &judge_one(check(&[], None, true), &running),

@@ -128,6 +128,8 @@ pub struct NodeEvidence {
     pub output: Vec<OutputLine>,
     /// Bytes that it printed and that were not kept.
     pub dropped_bytes: usize,
+    /// How many of all lines, kept or not, contain each text that an output check asks about, by where they were printed.
+    pub counts: BTreeMap<Stream, BTreeMap<String, u64>>,
 }
 
 /// One life of a node's program.
@@ -139,26 +141,43 @@ pub struct Visit {
     pub ended: Option<VisitEnd>,
 }
 
-/// How a program ended.
+/// The end of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VisitEnd {
-    /// When the end was seen.
+    /// When it was seen.
     pub at: Timestamp,
-    /// Exit code as the engine reports it: 128 plus its number for a signal.
-    pub code: i64,
+    /// How it ended.
+    #[serde(flatten)]
+    pub how: HowEnded,
 }
 
-/// What the engine adds to a signal's number to make an exit code.
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HowEnded {
+    /// It exited with this code.
+    #[serde(rename = "code")]
+    Exited(i32),
+    /// The signal of this number killed it.
+    #[serde(rename = "signal")]
+    Killed(i32),
+    /// Nobody saw how. The engine's word for it: an exit code, or 128 plus the number of a signal.
+    #[serde(rename = "engine-code")]
+    Unseen(i64),
+}
+
+/// What engines add to a signal's number to make an exit code.
 pub(super) const SIGNAL_CODE_BASE: i64 = 128;
 
-/// `exited with code 137 (SIGKILL)`.
+/// `exited with code 0`, `was killed by SIGKILL`.
 impl fmt::Display for VisitEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exited with code {}", self.code)?;
-        let number = i32::try_from(self.code - SIGNAL_CODE_BASE).ok();
-        match number.and_then(Signal::from_number) {
-            Some(signal) => write!(f, " ({signal})"),
-            None => Ok(()),
+        match self.how {
+            HowEnded::Exited(code) => write!(f, "exited with code {code}"),
+            HowEnded::Killed(number) => match Signal::from_number(number) {
+                Some(signal) => write!(f, "was killed by {signal}"),
+                None => write!(f, "was killed by signal {number}"),
+            },
+            HowEnded::Unseen(code) => write!(f, "ended with code {code} by the engine's word"),
         }
     }
 }

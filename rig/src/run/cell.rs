@@ -11,6 +11,7 @@ use super::driver::{Driver, Observed, StepError};
 use super::event::{CellReport, Event, StepReport, Trouble};
 use super::evidence::{self, Gathered, Settled};
 use super::expected;
+use super::printed::Wanted;
 use super::transcript::Transcript;
 use super::windows::Screen;
 use crate::agent::protocol::{HostFile, Request, Response};
@@ -18,9 +19,9 @@ use crate::backend::{Backend, BackendError, Blame, LiveCell};
 use crate::judge::{HostEvidence, Verdict};
 use crate::matrix::{self, Cell};
 use crate::pcapng::HostCapture;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Action, CheckKind, Plan, Ready};
 use crate::spec::{Place, Spec};
-use crate::units::{HostName, Timestamp};
+use crate::units::{HostName, NodeName, Timestamp};
 
 /// What a cell needs to run.
 pub(super) struct CellRun<B> {
@@ -76,7 +77,7 @@ async fn attempt<B: Backend>(
         .map_err(|diagnostics| BackendError::machine(format!("plan the cell: {diagnostics}")))?;
     let plan = Arc::new(plan);
     let live = run.backend.open(Arc::clone(&plan), lease).await?;
-    let transcript = Arc::new(Transcript::new(progress.started));
+    let transcript = Arc::new(Transcript::new(progress.started, wanted(&plan)));
     let driver = Driver::new(&live, &plan, Arc::clone(&transcript));
     let failure = drive(run, &plan, &driver, progress).await;
     let last_screens = driver.last_screens().await;
@@ -101,6 +102,30 @@ async fn attempt<B: Backend>(
         }
     }
     Ok(report)
+}
+
+/// The texts that steps and checks will look for in the output of each node.
+fn wanted(plan: &Plan) -> BTreeMap<NodeName, Wanted> {
+    let mut wanted: BTreeMap<NodeName, Wanted> = BTreeMap::new();
+    for node in &plan.nodes {
+        if let Some(Ready::Output(text)) = &node.ready {
+            let of_node = wanted.entry(node.name.clone()).or_default();
+            of_node.heard.push(text.clone());
+        }
+    }
+    for step in &plan.steps {
+        if let Action::Hear { node, text } = &step.action {
+            let of_node = wanted.entry(node.clone()).or_default();
+            of_node.heard.push(text.clone());
+        }
+    }
+    for check in &plan.checks {
+        if let CheckKind::Output(output) = &check.kind {
+            let of_node = wanted.entry(output.node.clone()).or_default();
+            of_node.counted.push(output.text.clone());
+        }
+    }
+    wanted
 }
 
 /// Does the steps in order, up to the first that fails.

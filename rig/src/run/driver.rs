@@ -1,6 +1,7 @@
 //! Drives the nodes of one cell through its steps.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -105,6 +106,8 @@ struct LiveVisit {
     /// `None` once its input has ended.
     input: Option<mpsc::Sender<Vec<u8>>>,
     ended: watch::Receiver<Option<VisitEnd>>,
+    /// Set once it was told to end.
+    leaving: Arc<AtomicBool>,
     /// Of a program on a terminal: whether its picture is complete.
     picture: Option<watch::Receiver<bool>>,
 }
@@ -149,12 +152,17 @@ impl<'a, C: LiveCell> Driver<'a, C> {
         match action {
             Action::Start(nodes) => self.start(nodes, deadline).await,
             Action::Say { node, text, input } => {
+                self.must_run(node, &format!("say something to {node}"))
+                    .await?;
                 self.transcript.told(node, text);
                 self.give(node, input).await
             }
             Action::Hear { node, text } => self.hear(node, text).await,
             Action::Leave { node, input } => {
+                self.must_run(node, &format!("tell {node} to leave"))
+                    .await?;
                 self.transcript.told(node, &describe(input));
+                self.let_end(node);
                 self.give(node, input).await
             }
             Action::Kill { node, signal } => self.signal(node, *signal).await,
@@ -206,6 +214,8 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             input,
             output,
             ended,
+            retired,
+            leaving,
         } = self.cell.start(node).await?;
         let (output, picture) = match node.terminal {
             Some(size) => {
@@ -222,11 +232,17 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             node.name.clone(),
             ended.clone(),
         ));
+        tokio::spawn(note_retirements(
+            Arc::clone(&self.transcript),
+            node.name.clone(),
+            retired,
+        ));
         self.transcript.done(started, &node.name, "started");
         let visit = LiveVisit {
             started,
             input: Some(input),
             ended,
+            leaving,
             picture,
         };
         self.state()
@@ -303,6 +319,18 @@ impl<'a, C: LiveCell> Driver<'a, C> {
         format!("; {node} printed last:\n  {}", lines.join("\n  "))
     }
 
+    /// Whether there is anybody to tell something: a program that has ended before its time is what a cell is about.
+    async fn must_run(&self, node: &NodeName, what: &str) -> Result<(), StepError> {
+        if self.visits(node) == 0 || self.running(node) {
+            return Ok(());
+        }
+        let end = self.end_told(node).await;
+        let said = self.last_words(node);
+        Err(StepError::Unmet(format!(
+            "{what}: its program has ended{end}{said}"
+        )))
+    }
+
     async fn give(&self, node: &NodeName, input: &Input) -> Result<(), StepError> {
         match input {
             Input::Stdin(bytes) => {
@@ -362,6 +390,11 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             }
         }
         Ok(())
+    }
+
+    /// Takes the end of a node's main process for that of its program from now on.
+    pub(super) fn let_end(&self, node: &NodeName) {
+        self.last_visit(node, |visit| visit.leaving.store(true, Ordering::Relaxed));
     }
 
     async fn stop(&self, node: &NodeName, grace: Duration) -> Result<(), StepError> {
@@ -478,6 +511,7 @@ impl<'a, C: LiveCell> Driver<'a, C> {
                 visits,
                 output,
                 dropped_bytes: self.transcript.dropped_bytes(name),
+                counts: self.transcript.counts(name),
             };
             (name.clone(), evidence)
         });
@@ -581,6 +615,20 @@ async fn end_of(mut ended: watch::Receiver<Option<VisitEnd>>) -> Option<VisitEnd
         .await
         .ok()
         .and_then(|end| *end)
+}
+
+/// Notes each process that ends and leaves its work to another.
+async fn note_retirements(
+    transcript: Arc<Transcript>,
+    node: NodeName,
+    mut retired: watch::Receiver<Option<VisitEnd>>,
+) {
+    while retired.changed().await.is_ok() {
+        let end = *retired.borrow_and_update();
+        if let Some(end) = end {
+            transcript.retired(&node, end);
+        }
+    }
 }
 
 async fn note_end(

@@ -10,7 +10,7 @@ use super::driver::Observed;
 use super::faults::Fault;
 use super::transcript::Transcript;
 use super::windows::Screen;
-use crate::analysis::{Analyzer, Feed, Flow, Options};
+use crate::analysis::{Analyzer, Feed, Flow, Options, Sender};
 use crate::backend::BackendError;
 use crate::judge::{
     Account, Annotation, CheckReport, Evidence, HostEvidence, HostOutage, Judgement, LinkDeed,
@@ -290,6 +290,16 @@ fn fault_mark(
         .filter(|(_, event)| fault.sends && event.at >= fault.at)
         .filter(|(flow, event)| {
             node_of(plan, evidence, flow, event.sender).is_some_and(|node| fault.on.is(node))
+        })
+        .filter(|(flow, event)| {
+            let ends = match event.sender {
+                Sender::Initiator => (flow.orig, flow.resp),
+                Sender::Responder => (flow.resp, flow.orig),
+            };
+            fault
+                .alone_in
+                .as_ref()
+                .is_none_or(|connections| connections.contains(&ends))
         })
         .map(|(_, event)| event.frame)
         .min();

@@ -1,5 +1,7 @@
 //! What steps do to programs beyond what a person would.
 
+use std::net::SocketAddr;
+
 use tokio::time::Instant;
 
 use super::driver::{ANSWER_MARGIN, Deadline, Driver, StepError};
@@ -38,21 +40,31 @@ pub(super) struct Fault {
     /// Whether it makes the node's side of a connection send something; stopping a program does
     /// not.
     pub(super) sends: bool,
+    /// The connections that it ends, each with the node's end first, where others of the node go on.
+    pub(super) alone_in: Option<Vec<(SocketAddr, SocketAddr)>>,
 }
 
 impl<C: LiveCell> Driver<'_, C> {
     /// Sends a signal to a node.
     pub(super) async fn signal(&self, node: &NodeName, signal: Signal) -> Result<(), StepError> {
         let host = self.host_of(node)?;
+        if !STILL_SIGNALS.contains(&signal.name()) {
+            self.let_end(node);
+        }
         let request = Request::Signal {
             node: node.clone(),
             signal,
         };
-        let Response::Signalled { at, .. } = self.cell.ask(&host, request).await? else {
+        let Response::Signalled { at, alone_in, .. } = self.cell.ask(&host, request).await? else {
             return Err(other_answer(&format!("send {signal} to {node}")));
         };
         let sends = !STILL_SIGNALS.contains(&signal.name());
+        // What catches a signal may close whatever its program has.
+        let alone_in = alone_in.filter(|_| signal == Signal::KILL);
         self.fault(at, node, &signal.to_string(), "", sends);
+        if let Some(fault) = self.state().faults.last_mut() {
+            fault.alone_in = alone_in;
+        }
         Ok(())
     }
 
@@ -93,6 +105,7 @@ impl<C: LiveCell> Driver<'_, C> {
             on: Victim::Node(node.clone()),
             what,
             sends,
+            alone_in: None,
         });
     }
 }

@@ -160,6 +160,7 @@ impl<C: LiveCell> Driver<'_, C> {
     fn note(&self, fault: HostFault, host: &HostName, at: Timestamp) {
         self.transcript.done_to_host(at, host, fault.name());
         self.state().faults.push(Fault {
+            alone_in: None,
             at,
             on: Victim::Host(host.clone()),
             what: format!("{} {host}", fault.name()),

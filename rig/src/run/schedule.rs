@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cell::{CellRun, run_cell};
 use super::event::{CellReport, Event, RunReport, Trouble};
+use super::mistakes::Mistakes;
 use crate::backend::{Backend, BackendError, Blame};
 use crate::matrix::Cell;
 use crate::spec::Spec;
@@ -40,8 +41,7 @@ pub async fn run<B: Backend>(
     stop: CancellationToken,
 ) -> RunReport {
     let started = Timestamp::now();
-    // Also cancelled by an error that every other cell would meet again.
-    let giving_up = stop.child_token();
+    let mistakes = Mistakes::default();
     let reports: Vec<(usize, CellReport)> = futures_util::stream::iter(cells.iter().enumerate())
         .map(|(index, cell)| {
             let run = CellRun {
@@ -52,17 +52,16 @@ pub async fn run<B: Backend>(
                 keep: settings.keep,
                 events: events.clone(),
             };
-            let giving_up = giving_up.clone();
             let events = events.clone();
+            let (spec, mistakes, stop) = (&spec, &mistakes, &stop);
             async move {
-                let report = guarded(run, &giving_up).await;
-                if report
-                    .trouble
-                    .as_ref()
-                    .is_some_and(|trouble| trouble.blame == Blame::Input)
-                {
-                    giving_up.cancel();
-                }
+                let report = if mistakes.concern(spec, cell) {
+                    let why = "not run: another cell has met a mistake of the file that this one would meet, too";
+                    not_tried(&cell.name, why)
+                } else {
+                    guarded(run, stop).await
+                };
+                mistakes.learn(spec, cell, &report);
                 // A reporter that is gone has nothing left to tell.
                 events
                     .send(Event::CellFinished(Box::new(report.clone())))
@@ -94,20 +93,21 @@ pub async fn run<B: Backend>(
 }
 
 /// Runs a cell in a task of its own, so that a panic in it is an error of this cell alone.
-async fn guarded<B: Backend>(run: CellRun<B>, giving_up: &CancellationToken) -> CellReport {
+async fn guarded<B: Backend>(run: CellRun<B>, stop: &CancellationToken) -> CellReport {
     let name = run.cell.name.clone();
-    if giving_up.is_cancelled() {
-        return given_up(&name);
+    let given_up = || not_tried(&name, "the run ended before it");
+    if stop.is_cancelled() {
+        return given_up();
     }
     let started = Timestamp::now();
     let mut task = tokio::spawn(run_cell(run));
     let joined = tokio::select! {
         joined = &mut task => joined,
-        () = giving_up.cancelled() => {
+        () = stop.cancelled() => {
             // Its hosts go down with it: the removal is in the backend's hands.
             task.abort();
             task.await.ok();
-            return given_up(&name);
+            return given_up();
         }
     };
     joined.unwrap_or_else(|error| {
@@ -121,9 +121,9 @@ async fn guarded<B: Backend>(run: CellRun<B>, giving_up: &CancellationToken) -> 
     })
 }
 
-fn given_up(cell: &str) -> CellReport {
+fn not_tried(cell: &str, why: &str) -> CellReport {
     let trouble = Trouble {
-        message: "the run ended before it".to_owned(),
+        message: why.to_owned(),
         hint: None,
         place: None,
         blame: Blame::Nobody,

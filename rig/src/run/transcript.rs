@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 
+use super::printed::{EndedLine, Printed, Wanted};
 use crate::backend::OutputChunk;
 use crate::judge::{OutputLine, VisitEnd};
 use crate::plan::Stream;
@@ -37,6 +38,7 @@ pub(super) struct Transcript {
 struct Log {
     entries: Vec<Entry>,
     outputs: BTreeMap<NodeName, Output>,
+    wanted: BTreeMap<NodeName, Wanted>,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,7 @@ struct Entry {
 }
 
 /// What one node has printed so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Output {
     stdout: Printed,
     stderr: Printed,
@@ -62,22 +64,39 @@ struct Output {
     open: usize,
 }
 
-/// What came on one stream; apart, so that one does not cut the other's texts.
-#[derive(Debug, Default)]
-struct Printed {
-    bytes: Vec<u8>,
-    /// How far it was already listened to.
-    heard_bytes: usize,
-    /// Where the line that has not ended begins.
-    line_start: usize,
-}
-
 impl Output {
+    fn new(wanted: &Wanted) -> Self {
+        Self {
+            stdout: Printed::new(wanted),
+            stderr: Printed::new(wanted),
+            kept_bytes: 0,
+            kept_lines: 0,
+            dropped_bytes: 0,
+            open: 0,
+        }
+    }
+
     fn of(&mut self, stream: Stream) -> &mut Printed {
         match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         }
+    }
+
+    /// What is kept of a line, while there is room.
+    fn keep(&mut self, line: EndedLine) -> Option<String> {
+        let EndedLine { text, cut_bytes } = line;
+        self.dropped_bytes += cut_bytes;
+        let len_bytes = text.len() + 1;
+        let fits =
+            self.kept_lines < MAX_OUTPUT_LINES && self.kept_bytes + len_bytes <= MAX_OUTPUT_BYTES;
+        if !fits {
+            self.dropped_bytes += len_bytes;
+            return None;
+        }
+        self.kept_lines += 1;
+        self.kept_bytes += len_bytes;
+        Some(text)
     }
 }
 
@@ -93,10 +112,16 @@ pub(super) enum Heard {
 }
 
 impl Transcript {
-    pub(super) fn new(started: Timestamp) -> Self {
+    /// A transcript that looks for the texts of a cell in its nodes' output.
+    pub(super) fn new(started: Timestamp, wanted: BTreeMap<NodeName, Wanted>) -> Self {
+        let log = Log {
+            entries: Vec::new(),
+            outputs: BTreeMap::new(),
+            wanted,
+        };
         Self {
             started,
-            log: Mutex::default(),
+            log: Mutex::new(log),
             news: watch::Sender::new(0),
         }
     }
@@ -129,13 +154,14 @@ impl Transcript {
 
     /// Notes how a node ended.
     pub(super) fn ended(&self, node: &NodeName, end: VisitEnd) {
-        self.note(
-            end.at,
-            Some(node),
-            "==",
-            &format!("ended with code {}", end.code),
-        );
+        self.note(end.at, Some(node), "==", &end.to_string());
         self.news.send_modify(|count| *count += 1);
+    }
+
+    /// Notes that the process has ended that was a node's program, and that others go on.
+    pub(super) fn retired(&self, node: &NodeName, end: VisitEnd) {
+        let text = format!("{end}; processes that it has left in the background go on");
+        self.note(end.at, Some(node), "==", &text);
     }
 
     fn note(&self, at: Timestamp, node: Option<&NodeName>, mark: &'static str, text: &str) {
@@ -151,7 +177,7 @@ impl Transcript {
 
     /// Says that output of a visit of `node` will come.
     pub(super) fn expect(&self, node: &NodeName) {
-        self.log().outputs.entry(node.clone()).or_default().open += 1;
+        self.log().output(node).open += 1;
     }
 
     /// Takes in the output of a visit until it ends.
@@ -163,7 +189,7 @@ impl Transcript {
         {
             let mut log = self.log();
             log.end_lines(&node, Timestamp::now());
-            let output = log.outputs.entry(node).or_default();
+            let output = log.output(&node);
             output.open = output.open.saturating_sub(1);
         }
         self.news.send_modify(|count| *count += 1);
@@ -176,10 +202,7 @@ impl Transcript {
             return Heard::Never;
         };
         for stream in [Stream::Stdout, Stream::Stderr] {
-            let printed = output.of(stream);
-            let unheard = &printed.bytes[printed.heard_bytes..];
-            if let Some(at) = find(unheard, text.as_bytes()) {
-                printed.heard_bytes += at + text.len();
+            if output.of(stream).hear(text) {
                 return Heard::Yes;
             }
         }
@@ -211,6 +234,19 @@ impl Transcript {
             .map_or(0, |output| output.dropped_bytes)
     }
 
+    /// How many lines of a node contained each of the texts that checks ask about, by where they were printed.
+    pub(super) fn counts(&self, node: &NodeName) -> BTreeMap<Stream, BTreeMap<String, u64>> {
+        let log = self.log();
+        let output = log.outputs.get(node);
+        let streams = output.into_iter().flat_map(|output| {
+            [
+                (Stream::Stdout, output.stdout.counts()),
+                (Stream::Stderr, output.stderr.counts()),
+            ]
+        });
+        streams.collect()
+    }
+
     /// The last lines a node printed, for an error.
     pub(super) fn last_lines(&self, node: &NodeName, count: usize) -> Vec<String> {
         let log = self.log();
@@ -219,18 +255,15 @@ impl Transcript {
         };
         let unended = [&output.stdout, &output.stderr]
             .into_iter()
-            .map(|printed| String::from_utf8_lossy(&printed.bytes[printed.line_start..]))
+            .map(|printed| String::from_utf8_lossy(printed.unended()))
             .filter(|text| !text.is_empty())
-            .map(|text| printable(&text));
+            .map(|text| shown(&text));
         let ended = log
             .entries
             .iter()
             .rev()
             .filter(|entry| entry.is_output_of(node));
-        let mut lines: Vec<String> = ended
-            .take(count)
-            .map(|entry| printable(&entry.text))
-            .collect();
+        let mut lines: Vec<String> = ended.take(count).map(|entry| shown(&entry.text)).collect();
         lines.reverse();
         lines.extend(unended);
         lines.split_off(lines.len().saturating_sub(count))
@@ -270,14 +303,8 @@ impl Transcript {
             let seconds = entry.at.since(self.started).as_secs_f64();
             let host = entry.host.as_ref().map_or("rig", HostName::as_str);
             let node = entry.node.as_ref().map_or(host, NodeName::as_str);
-            let shown: String = entry.text.chars().take(MAX_SHOWN_CHARS).collect();
-            writeln!(
-                text,
-                "{seconds:>11.6} {node:<12} {} {}",
-                entry.mark,
-                printable(&shown)
-            )
-            .ok();
+            let shown = shown(&entry.text);
+            writeln!(text, "{seconds:>11.6} {node:<12} {} {shown}", entry.mark).ok();
         }
         for (node, output) in &log.outputs {
             if output.dropped_bytes > 0 {
@@ -313,37 +340,24 @@ impl Entry {
 }
 
 impl Log {
-    fn take(&mut self, node: &NodeName, chunk: &OutputChunk) {
-        let output = self.outputs.entry(node.clone()).or_default();
-        let room = if output.kept_lines < MAX_OUTPUT_LINES {
-            MAX_OUTPUT_BYTES.saturating_sub(output.kept_bytes)
-        } else {
-            0
-        };
-        let (kept, dropped) = chunk.bytes.split_at(room.min(chunk.bytes.len()));
-        output.dropped_bytes += dropped.len();
-        output.kept_bytes += kept.len();
-        let printed = output.of(chunk.stream);
-        let mut search_from = printed.bytes.len();
-        printed.bytes.extend_from_slice(kept);
-        let mut ended = Vec::new();
-        while let Some(length) = printed.bytes[search_from..]
-            .iter()
-            .position(|&b| b == b'\n')
-        {
-            let end = search_from + length;
-            ended.push(line_text(&printed.bytes[printed.line_start..end]));
-            printed.line_start = end + 1;
-            search_from = end + 1;
+    fn output(&mut self, node: &NodeName) -> &mut Output {
+        if !self.outputs.contains_key(node) {
+            let wanted = self.wanted.get(node).cloned().unwrap_or_default();
+            self.outputs.insert(node.clone(), Output::new(&wanted));
         }
-        let lines_left = MAX_OUTPUT_LINES.saturating_sub(output.kept_lines);
-        output.kept_lines += ended.len().min(lines_left);
-        output.dropped_bytes += ended
-            .iter()
-            .skip(lines_left)
-            .map(|line| line.len() + 1)
-            .sum::<usize>();
-        for text in ended.into_iter().take(lines_left) {
+        self.outputs
+            .entry(node.clone())
+            .or_insert_with(|| Output::new(&Wanted::default()))
+    }
+
+    fn take(&mut self, node: &NodeName, chunk: &OutputChunk) {
+        let output = self.output(node);
+        let ended = output.of(chunk.stream).take(&chunk.bytes);
+        let kept: Vec<_> = ended
+            .into_iter()
+            .filter_map(|line| output.keep(line))
+            .collect();
+        for text in kept {
             self.add_line(node, chunk.at, chunk.stream, text);
         }
     }
@@ -354,10 +368,8 @@ impl Log {
             let Some(output) = self.outputs.get_mut(node) else {
                 return;
             };
-            let printed = output.of(stream);
-            let text = line_text(&printed.bytes[printed.line_start..]);
-            printed.line_start = printed.bytes.len();
-            if !text.is_empty() {
+            let ended = output.of(stream).end_line();
+            if let Some(text) = ended.and_then(|line| output.keep(line)) {
                 self.add_line(node, at, stream, text);
             }
         }
@@ -379,19 +391,12 @@ impl Log {
     }
 }
 
-fn line_text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .trim_end_matches(['\r', '\n'])
-        .to_owned()
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    if needle.is_empty() {
-        return Some(0);
-    }
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+/// A line as it is shown, harmless and not too long.
+fn shown(text: &str) -> String {
+    let mut chars = text.chars();
+    let begin: String = chars.by_ref().take(MAX_SHOWN_CHARS).collect();
+    let cut = if chars.next().is_some() { "…" } else { "" };
+    printable(&begin) + cut
 }
 
 #[cfg(test)]
@@ -408,7 +413,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_text_is_heard_once_and_across_pieces() {
-        let transcript = Transcript::new(Timestamp(0));
+        let transcript = Transcript::new(Timestamp(0), BTreeMap::new());
         let alice = NodeName::new("alice").unwrap();
         assert_eq!(transcript.listen(&alice, "ciao"), Heard::Never);
         transcript.expect(&alice);
@@ -433,8 +438,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_not_kept_is_heard_and_counted() {
+        let alice = NodeName::new("alice").unwrap();
+        let texts = |text: &str| vec![text.to_owned()];
+        let wanted = Wanted {
+            heard: texts("ready"),
+            counted: texts("y"),
+        };
+        let wanted = BTreeMap::from([(alice.clone(), wanted)]);
+        let transcript = Transcript::new(Timestamp(0), wanted);
+        transcript.expect(&alice);
+        let (sender, receiver) = mpsc::channel(4);
+        let recording = transcript.record(alice.clone(), receiver);
+        let sending = async move {
+            for _ in 0..100 {
+                let noise = "x".repeat(1023) + "\n";
+                let noise = chunk(Stream::Stdout, &noise.repeat(1024));
+                sender.send(noise).await.unwrap();
+            }
+            sender.send(chunk(Stream::Stdout, "ready\n")).await.unwrap();
+            sender.send(chunk(Stream::Stderr, "why")).await.unwrap();
+        };
+        tokio::join!(recording, sending);
+        assert!(transcript.dropped_bytes(&alice) > 80 * 1024 * 1024);
+        assert_eq!(transcript.listen(&alice, "ready"), Heard::Yes);
+        assert_eq!(transcript.listen(&alice, "ready"), Heard::Never);
+        let counts = transcript.counts(&alice);
+        assert_eq!(counts[&Stream::Stdout]["y"], 1);
+        assert_eq!(counts[&Stream::Stderr]["y"], 1);
+    }
+
+    #[tokio::test]
     async fn lines_are_bounded_too() {
-        let transcript = Transcript::new(Timestamp(0));
+        let transcript = Transcript::new(Timestamp(0), BTreeMap::new());
         let alice = NodeName::new("alice").unwrap();
         transcript.expect(&alice);
         let (sender, receiver) = mpsc::channel(4);
@@ -451,7 +487,7 @@ mod tests {
 
     #[tokio::test]
     async fn output_is_bounded_and_harmless() {
-        let transcript = Transcript::new(Timestamp(0));
+        let transcript = Transcript::new(Timestamp(0), BTreeMap::new());
         let alice = NodeName::new("alice").unwrap();
         transcript.expect(&alice);
         let (sender, receiver) = mpsc::channel(4);

@@ -91,7 +91,7 @@ async fn kill(agent: &mut Agent, of: &str) -> Timestamp {
         signal: Signal::KILL,
     };
     match agent.ask(request).await {
-        Ok(Response::Signalled { at, pid }) => {
+        Ok(Response::Signalled { at, pid, .. }) => {
             assert!(pid > 1);
             at
         }

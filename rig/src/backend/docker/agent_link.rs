@@ -63,7 +63,7 @@ impl AgentLink {
 
     /// Asks, and waits for the answer.
     pub(super) async fn ask(&self, request: Request) -> Result<Response, BackendError> {
-        let allowed = REPLY_TIMEOUT + own_time(&request);
+        let allowed = own_time(&request).map(|own| REPLY_TIMEOUT + own);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, reply) = oneshot::channel();
         {
@@ -82,14 +82,21 @@ impl AgentLink {
             self.lines.send(bytes).await.ok();
             reply.await
         };
-        match tokio::time::timeout(allowed, answered).await {
-            Ok(Ok(Ok(response))) => Ok(response),
-            Ok(Ok(Err(error))) => Err(self.error(&error.message)),
-            Ok(Err(_)) => Err(self.ended(&lock(&self.waiting).last_words)),
-            Err(_) => {
-                lock(&self.waiting).by_id.remove(&id);
-                Err(self.error(&format!("no answer within {} s", allowed.as_secs())))
+        let answer = match allowed {
+            None => answered.await,
+            Some(allowed) => {
+                let Ok(answer) = tokio::time::timeout(allowed, answered).await else {
+                    lock(&self.waiting).by_id.remove(&id);
+                    let late = format!("no answer within {} s", allowed.as_secs());
+                    return Err(self.error(&late));
+                };
+                answer
             }
+        };
+        match answer {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(self.error(&error.message)),
+            Err(_) => Err(self.ended(&lock(&self.waiting).last_words)),
         }
     }
 
@@ -105,10 +112,13 @@ impl AgentLink {
     }
 }
 
-/// The time that a request itself allows its answer.
-fn own_time(request: &Request) -> Duration {
-    match request {
-        Request::AwaitListening { within, .. }
+/// The time that a request itself allows its answer; none where it comes when it comes, at the latest with the end of
+/// the agent.
+fn own_time(request: &Request) -> Option<Duration> {
+    Some(match request {
+        Request::AwaitEnded { .. } => return None,
+        Request::AwaitStarted { within, .. }
+        | Request::AwaitListening { within, .. }
         | Request::AwaitConnected { within, .. }
         | Request::AwaitBound { within, .. }
         | Request::KillUnread { within, .. }
@@ -117,7 +127,7 @@ fn own_time(request: &Request) -> Duration {
             ..
         } => *within,
         _ => Duration::ZERO,
-    }
+    })
 }
 
 async fn write_lines(

@@ -63,7 +63,7 @@ struct NodeContainers {
     ready: Option<String>,
     /// The one that runs, or ran last.
     present: Option<String>,
-    visits: usize,
+    visits: u32,
     display: Option<Display>,
 }
 
@@ -140,15 +140,15 @@ impl DockerCell {
         })
     }
 
-    /// The container for the next visit of a node.
-    async fn next_container(&self, node: &NodePlan) -> Result<String, BackendError> {
+    /// The container for the next visit of a node, and which visit it is.
+    async fn next_container(&self, node: &NodePlan) -> Result<(String, u32), BackendError> {
         let (visit, display) = {
             let mut nodes = self.nodes();
             let entry = nodes.entry(node.name.clone()).or_default();
             entry.visits += 1;
             if let Some(ready) = entry.ready.take() {
                 entry.present = Some(ready.clone());
-                return Ok(ready);
+                return Ok((ready, entry.visits));
             }
             (entry.visits, entry.display.clone())
         };
@@ -156,15 +156,15 @@ impl DockerCell {
             .hosts
             .get(&node.host)
             .ok_or_else(|| no_host(&node.host))?;
-        let name = format!("{}-{}-{visit}", self.prefix, node.name);
         let cell = &self.plan.cell;
         let joins = node::Joins {
             host,
+            prefix: &self.prefix,
             display: display.as_ref(),
         };
-        let container = node::create(&self.containers, cell, node, joins, &name).await?;
+        let container = node::create(&self.containers, cell, node, joins, visit).await?;
         self.nodes().entry(node.name.clone()).or_default().present = Some(container.clone());
-        Ok(container)
+        Ok((container, visit))
     }
 
     fn nodes(&self) -> std::sync::MutexGuard<'_, HashMap<NodeName, NodeContainers>> {
@@ -178,8 +178,15 @@ impl LiveCell for DockerCell {
         if let Some(display) = display {
             display.up(&self.containers.shared, &node.name).await?;
         }
-        let container = self.next_container(node).await?;
-        node::start(&self.containers.shared, node, &container).await
+        let link = self.links.get(&node.host);
+        let link = link.ok_or_else(|| no_host(&node.host))?;
+        let (container, visit) = self.next_container(node).await?;
+        let visit = node::Visit {
+            container,
+            number: visit,
+            link: Arc::clone(link),
+        };
+        node::start(&self.containers.shared, node, visit).await
     }
 
     async fn ask(&self, host: &HostName, request: Request) -> Result<Response, BackendError> {
@@ -269,12 +276,12 @@ async fn create_nodes(
     let made = plan.nodes.iter().map(|node| async move {
         let host = hosts.get(&node.host).ok_or_else(|| no_host(&node.host))?;
         let display = display::create(containers, &plan.cell, node, host, prefix).await?;
-        let name = format!("{prefix}-{}-1", node.name);
         let joins = node::Joins {
             host,
+            prefix,
             display: display.as_ref(),
         };
-        let container = node::create(containers, &plan.cell, node, joins, &name).await?;
+        let container = node::create(containers, &plan.cell, node, joins, 1).await?;
         Ok((
             node.name.clone(),
             NodeContainers {

@@ -3,6 +3,8 @@
 use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error as EngineError;
@@ -11,18 +13,21 @@ use bollard::query_parameters::{
     ResizeContainerTTYOptionsBuilder, StartContainerOptions, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt as _;
+use nix::errno::Errno;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
 
+use super::agent_link::AgentLink;
 use super::cell::{Containers, Role};
 use super::display::Display;
-use super::engine::{Shared, answered, attached_container, cause, status};
+use super::engine::{Shared, answered, attached_container, bounded, cause, status};
+use super::images::holder;
 use super::labels;
-use crate::agent::protocol::NODE_VARIABLE;
+use crate::agent::protocol::{NODE_VARIABLE, ProcessEnd, Request, Response};
 use crate::backend::{BackendError, LiveNode, OutputChunk};
-use crate::judge::VisitEnd;
+use crate::judge::{HowEnded, VisitEnd};
 use crate::plan::{NodePlan, Stream};
-use crate::units::{TerminalSize, Timestamp, printable};
+use crate::units::{NodeName, TerminalSize, Timestamp, printable};
 
 /// Writes to a program's input that may wait.
 const INPUT_QUEUE: usize = 64;
@@ -30,11 +35,19 @@ const INPUT_QUEUE: usize = 64;
 /// Pieces of a program's output that may wait to be read; beyond them the program itself waits.
 const OUTPUT_QUEUE: usize = 256;
 
+/// How long the first process of a container may take to start its program.
+const START_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long the agent's word on the end of a program may come after the engine's.
+const SEEN_WITHIN: Duration = Duration::from_secs(2);
+
 /// Whose namespaces a node joins.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Joins<'a> {
     /// The container of its host's agent.
     pub(super) host: &'a str,
+    /// What the names of its cell's containers begin with.
+    pub(super) prefix: &'a str,
     /// Its display, if it has one.
     pub(super) display: Option<&'a Display>,
 }
@@ -45,7 +58,7 @@ pub(super) async fn create(
     cell: &str,
     node: &NodePlan,
     joins: Joins<'_>,
-    name: &str,
+    visit: u32,
 ) -> Result<String, BackendError> {
     let shared = &containers.shared;
     let operation = format!("make node `{}`", node.name);
@@ -55,12 +68,10 @@ pub(super) async fn create(
             node.image
         ))
     })?;
-    let (program, arguments) = node.command.split_first().ok_or_else(|| {
-        BackendError::input(
-            format!("{operation}: its command is empty"),
-            node.command_place,
-        )
-    })?;
+    if node.command.is_empty() {
+        let message = format!("{operation}: its command is empty");
+        return Err(BackendError::input(message, node.command_place));
+    }
     let mut env: Vec<String> = node
         .env
         .iter()
@@ -75,8 +86,8 @@ pub(super) async fn create(
     let display = joins.display.map(|display| display.container.as_str());
     let body = ContainerCreateBody {
         image: Some(image.clone()),
-        entrypoint: Some(vec![program.clone()]),
-        cmd: Some(arguments.to_vec()),
+        entrypoint: Some(holder::entrypoint(&node.name, visit)),
+        cmd: Some(node.command.clone()),
         env: Some(env),
         labels: Some(shared.labels(&[(labels::CELL, cell), (labels::NODE, node.name.as_str())])),
         host_config: Some(HostConfig {
@@ -96,33 +107,62 @@ pub(super) async fn create(
         tty: Some(node.terminal.is_some()),
         ..attached_container()
     };
-    containers.create(Role::Node, &operation, name, body).await
+    let name = format!("{}-{}-{visit}", joins.prefix, node.name);
+    containers.create(Role::Node, &operation, &name, body).await
+}
+
+/// One start of a node.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pub(super) container: String,
+    /// The first is 1.
+    pub(super) number: u32,
+    /// The line to the agent of its host.
+    pub(super) link: Arc<AgentLink>,
 }
 
 /// Starts a node's program, attached before its first byte of output.
 pub(super) async fn start(
     shared: &Shared,
     node: &NodePlan,
-    container: &str,
+    visit: Visit,
 ) -> Result<LiveNode, BackendError> {
     let operation = format!("start node `{}`", node.name);
+    let container = &visit.container;
     let attached = shared.attach(&operation, container).await?;
     let started = Timestamp::now();
     let start = shared
         .client
         .start_container(container, None::<StartContainerOptions>);
-    answered(&operation, start)
-        .await?
-        .map_err(|error| start_error(node, &error))?;
+    bounded(&operation, start).await?;
     if let Some(size) = node.terminal {
         resize(shared, &operation, container, size).await?;
     }
+    let request = Request::AwaitStarted {
+        node: node.name.clone(),
+        visit: visit.number,
+        within: START_WITHIN,
+    };
+    match visit.link.ask(request).await? {
+        Response::Started { .. } => {}
+        Response::NotStarted { errno } => return Err(not_started(node, errno)),
+        _ => {
+            return Err(BackendError::machine(format!(
+                "{operation}: the agent gave an answer to another question"
+            )));
+        }
+    }
     let (end_sender, ended) = watch::channel(None);
-    tokio::spawn(watch_end(
-        shared.client.clone(),
-        container.to_owned(),
-        end_sender,
-    ));
+    let (retired_sender, retired) = watch::channel(None);
+    let leaving = Arc::new(AtomicBool::new(false));
+    let watcher = EndWatcher {
+        client: shared.client.clone(),
+        visit,
+        node: node.name.clone(),
+        leaving: Arc::clone(&leaving),
+        retired: retired_sender,
+    };
+    tokio::spawn(watcher.watch(end_sender));
     let (input, input_queue) = mpsc::channel(INPUT_QUEUE);
     let (output_queue, output) = mpsc::channel(OUTPUT_QUEUE);
     tokio::spawn(write_input(attached.input, input_queue));
@@ -132,6 +172,8 @@ pub(super) async fn start(
         input,
         output,
         ended,
+        retired,
+        leaving,
     })
 }
 
@@ -171,61 +213,98 @@ fn cells(count: NonZero<u16>) -> usize {
     count.get().into()
 }
 
-/// Tells a command that is not in its image, the file's fault, from a failure of the engine.
-fn start_error(node: &NodePlan, error: &EngineError) -> BackendError {
-    let message = cause(error);
-    let command = node.command.first().map_or("", String::as_str);
-    let missing = message.contains("executable file not found")
-        || message.contains("no such file or directory");
-    if missing {
-        let message = format!(
-            "start node `{}`: image `{}` has no program `{}`",
-            node.name,
-            node.image,
-            printable(command)
-        );
-        BackendError::input(message, node.command_place)
-    } else if message.contains("permission denied") && message.contains("exec") {
-        let message = format!(
-            "start node `{}`: `{}` in image `{}` is not executable",
-            node.name,
-            printable(command),
-            node.image
-        );
-        BackendError::input(message, node.command_place)
-    } else {
-        BackendError::machine(format!(
-            "start node `{}`: {}",
-            node.name,
-            printable(&message)
-        ))
-    }
+/// Why the kernel did not take a program (execve(2)): the file's fault, in most cases.
+fn not_started(node: &NodePlan, errno: i32) -> BackendError {
+    let command = printable(node.command.first().map_or("", String::as_str));
+    let operation = format!("start node `{}`", node.name);
+    let why = match Errno::from_raw(errno) {
+        Errno::ENOENT | Errno::ENOTDIR => {
+            format!("image `{}` has no program `{command}`", node.image)
+        }
+        Errno::EACCES | Errno::ENOEXEC => {
+            format!("`{command}` in image `{}` is not executable", node.image)
+        }
+        other => format!("run `{command}`: {}", other.desc()),
+    };
+    BackendError::input(format!("{operation}: {why}"), node.command_place)
 }
 
-/// Waits for the end of a program whose container has been started. The engine keeps a container
-/// and its exit code until the cell removes it, so that an end that came before is told at once.
-async fn watch_end(
+/// Learns how a program ends.
+struct EndWatcher {
     client: bollard::Docker,
-    container: String,
-    sender: watch::Sender<Option<VisitEnd>>,
-) {
-    let options = WaitContainerOptionsBuilder::new()
-        .condition("not-running")
-        .build();
-    let mut ends = std::pin::pin!(client.wait_container(&container, Some(options)));
-    let code = match ends.next().await {
-        Some(Ok(end)) => end.status_code,
-        Some(Err(EngineError::DockerContainerWaitError { code, .. })) => code,
-        Some(Err(error)) => {
-            tracing::debug!(%container, %error, "the end of a program was not told");
-            return;
+    visit: Visit,
+    node: NodeName,
+    leaving: Arc<AtomicBool>,
+    retired: watch::Sender<Option<VisitEnd>>,
+}
+
+impl EndWatcher {
+    /// Waits for the end of a program that has been started: by the word of its host's agent, which knows it from the
+    /// program's parent; by that of the engine where the agent cannot know.
+    async fn watch(self, sender: watch::Sender<Option<VisitEnd>>) {
+        let mut seen = std::pin::pin!(self.seen());
+        let end = tokio::select! {
+            end = &mut seen => end,
+            told = self.told() => match tokio::time::timeout(SEEN_WITHIN, seen).await {
+                Ok(Some(end)) => Some(end),
+                _ => told,
+            },
+        };
+        let end = match end {
+            Some(end) => Some(end),
+            None => self.told().await,
+        };
+        if let Some(end) = end {
+            sender.send_replace(Some(end));
         }
-        None => return,
-    };
-    sender.send_replace(Some(VisitEnd {
-        at: Timestamp::now(),
-        code,
-    }));
+    }
+
+    async fn seen(&self) -> Option<VisitEnd> {
+        for generation in 0.. {
+            let request = Request::AwaitEnded {
+                node: self.node.clone(),
+                visit: self.visit.number,
+                generation,
+            };
+            let answer = self.visit.link.ask(request).await;
+            let Ok(Response::Ended { at, how, goes_on }) = answer else {
+                tracing::debug!(node = %self.node, ?answer, "nobody saw how a program ended");
+                return None;
+            };
+            let how = match how {
+                ProcessEnd::Exited(code) => HowEnded::Exited(code),
+                ProcessEnd::Killed(signal) => HowEnded::Killed(signal),
+            };
+            let end = VisitEnd { at, how };
+            if !goes_on || self.leaving.load(Ordering::Relaxed) {
+                return Some(end);
+            }
+            self.retired.send_replace(Some(end));
+        }
+        None
+    }
+
+    /// The engine keeps a container and its exit code until the cell removes it, so that an end that came before is
+    /// told at once.
+    async fn told(&self) -> Option<VisitEnd> {
+        let options = WaitContainerOptionsBuilder::new()
+            .condition("not-running")
+            .build();
+        let container = &self.visit.container;
+        let mut ends = std::pin::pin!(self.client.wait_container(container, Some(options)));
+        let code = match ends.next().await? {
+            Ok(end) => end.status_code,
+            Err(EngineError::DockerContainerWaitError { code, .. }) => code,
+            Err(error) => {
+                tracing::debug!(%container, %error, "the end of a program was not told");
+                return None;
+            }
+        };
+        Some(VisitEnd {
+            at: Timestamp::now(),
+            how: HowEnded::Unseen(code),
+        })
+    }
 }
 
 async fn write_input(

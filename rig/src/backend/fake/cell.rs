@@ -271,7 +271,11 @@ impl LiveCell for FakeCell {
                 let pid = world.alive(&node).ok_or_else(|| no_process(&node))?;
                 let at = world.tick();
                 world.signal(pid, signal);
-                Ok(Response::Signalled { at, pid })
+                Ok(Response::Signalled {
+                    at,
+                    pid,
+                    alone_in: None,
+                })
             }
             Request::Display { node, act, .. } => self.at_display(&node, act).await,
             Request::KillUnread { node, .. } => {
@@ -290,6 +294,8 @@ impl LiveCell for FakeCell {
             | Request::Boot
             | Request::Unplug { .. }
             | Request::Plug { .. }
+            | Request::AwaitStarted { .. }
+            | Request::AwaitEnded { .. }
             | Request::Pin { .. }
             | Request::Read { .. } => {
                 let message = format!("do something to host {host}: nobody simulates that");

@@ -1,12 +1,13 @@
 //! A process of a simulated host.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
 use super::program::{Input, Program, Running};
 use crate::backend::{LiveNode, OutputChunk};
-use crate::judge::VisitEnd;
+use crate::judge::{HowEnded, VisitEnd};
 use crate::plan::{NodePlan, Stream};
 use crate::units::{HostName, NodeName, Timestamp};
 
@@ -57,6 +58,8 @@ impl Process {
             input,
             output: chunks,
             ended: end,
+            retired: watch::channel(None).1,
+            leaving: Arc::default(),
         };
         (process, stdin, live)
     }
@@ -79,10 +82,10 @@ impl Process {
         }
     }
 
-    /// Ends its outputs and tells its exit code.
-    pub(super) fn end(&mut self, at: Timestamp, code: i64) {
+    /// Ends its outputs and tells how it ended.
+    pub(super) fn end(&mut self, at: Timestamp, how: HowEnded) {
         self.output = None;
         self.pending.clear();
-        self.ended.send_replace(Some(VisitEnd { at, code }));
+        self.ended.send_replace(Some(VisitEnd { at, how }));
     }
 }

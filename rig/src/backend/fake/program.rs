@@ -9,10 +9,10 @@ use crate::plan::{NodePlan, Stream};
 use crate::units::Signal;
 
 /// Exit code of a client that could not connect.
-const EXIT_NOT_CONNECTED: i64 = 2;
+const EXIT_NOT_CONNECTED: i32 = 2;
 
 /// Exit code of a client whose connection was reset.
-const EXIT_RESET: i64 = 4;
+const EXIT_RESET: i32 = 4;
 
 /// What happens to a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) enum Act {
     /// `close` with `SO_LINGER` of zero.
     Abort(ConnId),
     Print(Stream, String),
-    Exit(i64),
+    Exit(i32),
     /// The default action of a signal.
     Die(Signal),
 }
@@ -81,7 +81,7 @@ pub enum Program {
         name: String,
     },
     /// Either with `--exit CODE`.
-    Exit(i64),
+    Exit(i32),
 }
 
 impl Program {

@@ -10,6 +10,7 @@ use etherparse::{SlicedPacket, TransportSlice};
 use super::{FakeBackend, FakeCell, Faults};
 use crate::agent::protocol::{HostFile, Request, Response};
 use crate::backend::{Backend, BackendError, Blame, LiveCell, LiveNode};
+use crate::judge::HowEnded;
 use crate::pcapng::{Direction, Frame, Reader};
 use crate::plan::{HostPlan, InterfacePlan, NetworkNeeds, NetworkPlan, NodePlan, Plan};
 use crate::spec::Place;
@@ -143,10 +144,10 @@ impl Room {
         self.cell.ask(&on, request).await.unwrap();
     }
 
-    async fn exit_code(&mut self, name: &str) -> i64 {
+    async fn end(&mut self, name: &str) -> HowEnded {
         let ended = &mut self.nodes.get_mut(name).unwrap().1.ended;
         let end = tokio::time::timeout(SOON, ended.wait_for(Option::is_some)).await;
-        end.unwrap().unwrap().unwrap().code
+        end.unwrap().unwrap().unwrap().how
     }
 
     async fn sockets(&self, on: &str) -> String {
@@ -235,7 +236,7 @@ async fn a_room_in_which_the_server_closes_first_after_quit() {
     room.hear("bob", "alice: ciao").await;
     room.say("alice", "quit").await;
     room.hear("alice", "server closed").await;
-    assert_eq!(room.exit_code("alice").await, 0);
+    assert_eq!(room.end("alice").await, HowEnded::Exited(0));
     insta::assert_snapshot!(room.sockets("hub").await, @"
     LISTEN recv-q 0 15102 0 server
     TIME_WAIT recv-q 0 15102 32768 -
@@ -288,7 +289,7 @@ async fn a_killed_client_leaves_with_a_fin_and_one_with_unread_data_with_a_rst()
     room.sockets_when("right", |t| t.contains("ESTABLISHED recv-q 12"))
         .await;
     room.signal("bob", Signal::KILL).await;
-    assert_eq!(room.exit_code("bob").await, 137);
+    assert_eq!(room.end("bob").await, HowEnded::Killed(9));
     room.signal("alice", Signal::KILL).await;
     room.hear("server", "alice left").await;
     let (left, right) = (room.wire("left").await, room.wire("right").await);
@@ -318,19 +319,19 @@ async fn a_thawed_program_goes_on_with_what_happened_meanwhile() {
 
 #[tokio::test]
 async fn the_servers_end_is_told_by_how_it_ends() {
-    for (signal, line, code) in [
-        (Signal::TERM, "the server ends", 0),
-        (Signal::KILL, "server closed", 137),
+    for (signal, line, how) in [
+        (Signal::TERM, "the server ends", HowEnded::Exited(0)),
+        (Signal::KILL, "server closed", HowEnded::Killed(9)),
     ] {
         let mut room = Room::with("fake-server 15102", &[("alice", "left")]).await;
         room.signal("server", signal).await;
-        assert_eq!(room.exit_code("server").await, code);
+        assert_eq!(room.end("server").await, how);
         room.hear("alice", line).await;
-        assert_eq!(room.exit_code("alice").await, 0);
+        assert_eq!(room.end("alice").await, HowEnded::Exited(0));
         room.start("late", "right", "fake-client server 15102 late")
             .await;
         room.hear("late", "connection refused").await;
-        assert_eq!(room.exit_code("late").await, 2);
+        assert_eq!(room.end("late").await, HowEnded::Exited(2));
         let wire = room.wire("right").await;
         assert!(
             wire.ends_with("right@lan gets 15102>32769 RST,ACK\n"),
@@ -351,8 +352,8 @@ async fn after_stop_the_room_goes_on_and_nobody_new_comes_in() {
     room.say("server", "hello").await;
     room.hear("alice", "server: hello").await;
     room.say("server", "close").await;
-    assert_eq!(room.exit_code("server").await, 0);
-    assert_eq!(room.exit_code("alice").await, 0);
+    assert_eq!(room.end("server").await, HowEnded::Exited(0));
+    assert_eq!(room.end("alice").await, HowEnded::Exited(0));
 }
 
 #[tokio::test]
@@ -363,7 +364,7 @@ async fn end_of_input_makes_the_client_close_first() {
         &mut alice.input,
         tokio::sync::mpsc::channel(1).0,
     ));
-    assert_eq!(room.exit_code("alice").await, 0);
+    assert_eq!(room.end("alice").await, HowEnded::Exited(0));
     let wire = room.wire("left").await;
     let fins: Vec<_> = wire.lines().filter(|line| line.contains("FIN")).collect();
     assert_eq!(
@@ -379,7 +380,7 @@ async fn end_of_input_makes_the_client_close_first() {
 async fn a_server_that_refuses_resets_and_one_that_never_listens_is_waited_for_in_vain() {
     let mut room = Room::with("fake-server 15102 --refuse", &[("alice", "left")]).await;
     room.hear("alice", "reset by peer").await;
-    assert_eq!(room.exit_code("alice").await, 4);
+    assert_eq!(room.end("alice").await, HowEnded::Exited(4));
 
     let room = Room::with("fake-server 15102 --never-ready", &[]).await;
     let hub = host("hub");
@@ -424,7 +425,7 @@ async fn a_command_that_the_image_lacks_points_into_the_file() {
 async fn a_program_that_ends_at_once_has_printed_and_exited() {
     let mut room = Room::with("fake-server 1 --exit 3", &[]).await;
     room.hear("server", "leaving").await;
-    assert_eq!(room.exit_code("server").await, 3);
+    assert_eq!(room.end("server").await, HowEnded::Exited(3));
     let chunk = room.nodes.get_mut("server").unwrap().1.output.recv().await;
     assert!(chunk.is_none(), "its output has ended");
 }

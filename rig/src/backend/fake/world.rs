@@ -12,6 +12,7 @@ use super::process::{Pid, Process};
 use super::program::{Act, Input};
 use super::tcp::{Closed, Conn, ConnId, Segment, Side, State};
 use crate::agent::protocol::{ConnectionOwner, SocketRow};
+use crate::judge::HowEnded;
 use crate::link::Route;
 use crate::pcapng::Direction;
 use crate::plan::{HostPlan, Plan, Subnet};
@@ -128,7 +129,7 @@ impl World {
     pub(super) fn signal(&mut self, pid: Pid, signal: Signal) {
         match signal.number() {
             libc::SIGKILL => {
-                self.exit(pid, 128 + i64::from(libc::SIGKILL));
+                self.exit(pid, HowEnded::Killed(libc::SIGKILL));
                 self.settle();
             }
             libc::SIGSTOP => self.freeze(pid, true),
@@ -285,11 +286,11 @@ impl World {
                 let at = self.tick();
                 let printed = self.processes.get(&pid).map(|p| p.print(at, stream, &text));
                 if printed == Some(false) {
-                    self.exit(pid, 128 + i64::from(libc::SIGPIPE));
+                    self.exit(pid, HowEnded::Killed(libc::SIGPIPE));
                 }
             }
-            Act::Exit(code) => self.exit(pid, code),
-            Act::Die(signal) => self.exit(pid, 128 + i64::from(signal.number())),
+            Act::Exit(code) => self.exit(pid, HowEnded::Exited(code)),
+            Act::Die(signal) => self.exit(pid, HowEnded::Killed(signal.number())),
         }
     }
 
@@ -300,7 +301,7 @@ impl World {
         if self.listener(&host, port).is_some() {
             let text = format!("address in use: {port}");
             self.act(pid, Act::Print(crate::plan::Stream::Stderr, text));
-            self.exit(pid, 1);
+            self.exit(pid, HowEnded::Exited(1));
         } else {
             self.listeners.insert((host, port), pid);
         }
@@ -400,7 +401,7 @@ impl World {
     }
 
     /// Ends a process: its kernel closes what it had open.
-    fn exit(&mut self, pid: Pid, code: i64) {
+    fn exit(&mut self, pid: Pid, how: HowEnded) {
         let at = self.tick();
         let Some(process) = self.processes.get_mut(&pid) else {
             return;
@@ -408,7 +409,7 @@ impl World {
         if !process.is_alive() {
             return;
         }
-        process.end(at, code);
+        process.end(at, how);
         self.listeners.retain(|_, owner| *owner != pid);
         for number in 0..self.conns.len() {
             for side in [Side::Client, Side::Server] {

@@ -10,6 +10,7 @@ mod cargo;
 mod context;
 mod display;
 mod elf;
+pub(super) mod holder;
 mod job;
 mod lock;
 mod prepare;

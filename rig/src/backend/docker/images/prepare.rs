@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 use super::build::Builder;
 use super::context::{Context, Digest};
 use super::lock::MakingLock;
-use super::{agent, base, cargo, display};
+use super::{agent, base, cargo, display, holder};
 use crate::backend::BackendError;
 use crate::spec::{BaseImage, Image, ImageBuild, ImageOrigin, Linking};
 use crate::units::ImageName;
@@ -96,21 +96,24 @@ impl Images {
         listener: Listener<'_>,
     ) -> Result<String, BackendError> {
         let prepared = match &image.origin {
-            ImageOrigin::Reference(base) => {
-                let began = Instant::now();
-                self.ensured(name, base, listener).await.map(|_id| {
-                    let reference = base.image.value.clone();
-                    listener(ImageProgress::Ready {
-                        name: name.clone(),
-                        reference: reference.clone(),
-                        took: began.elapsed(),
-                    });
-                    reference
-                })
-            }
+            ImageOrigin::Reference(base) => self.referred_to(name, base, listener).await,
             ImageOrigin::Build(build) => self.built(name, build, listener).await,
         };
         prepared.map_err(|error| error.or_at(image.place))
+    }
+
+    /// An image that the file refers to, and in which programs can be held.
+    async fn referred_to(
+        &self,
+        name: &ImageName,
+        base: &BaseImage,
+        listener: Listener<'_>,
+    ) -> Result<String, BackendError> {
+        let began = Instant::now();
+        let id = self.ensured(name, base, listener).await?;
+        let context = holder::context(name, &format!("FROM {}", base.image.value));
+        self.found_or_built(name, &context, Some(&id), began, listener)
+            .await
     }
 
     async fn built(
@@ -128,7 +131,7 @@ impl Images {
                 dockerfile.place,
             )
         })?;
-        let mut context = Context::new(name, &text);
+        let mut context = holder::context(name, &text);
         if let Some(folder) = &build.context {
             context
                 .add_folder(&folder.value)

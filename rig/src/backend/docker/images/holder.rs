@@ -1,0 +1,25 @@
+//! The first process of nodes' containers, which each of their images holds.
+
+use super::context::Context;
+use crate::agent::protocol::{HOLD_PROGRAM, HOLD_SOCKET};
+use crate::units::{ImageName, NodeName};
+
+/// Its place in the context of a build; no program of a user's is called like that.
+const IN_CONTEXT: &str = ".rig-hold";
+
+/// Its place in an image.
+const IN_IMAGE: &str = "/.rig-hold";
+
+/// A context whose image holds it.
+pub(super) fn context(image: &ImageName, dockerfile: &str) -> Context {
+    let dockerfile = format!("{dockerfile}\nCOPY {IN_CONTEXT} {IN_IMAGE}\n");
+    let mut context = Context::new(image, &dockerfile);
+    context.add_executable(IN_CONTEXT, HOLD_PROGRAM.to_vec());
+    context
+}
+
+/// How it is called, before the command of a node's program.
+pub(in crate::backend::docker) fn entrypoint(node: &NodeName, visit: u32) -> Vec<String> {
+    let words = [IN_IMAGE, HOLD_SOCKET, node.as_str()].map(str::to_owned);
+    words.into_iter().chain([visit.to_string()]).collect()
+}
