@@ -48,6 +48,8 @@ pub(super) struct Programs {
 #[derive(Debug)]
 struct Program {
     holder: i32,
+    /// When it was about to be.
+    at: Timestamp,
     /// Its process, or why there is none (an `errno`).
     started: Option<Result<i32, i32>>,
     /// The process that stands for it at the moment.
@@ -164,6 +166,7 @@ impl Programs {
         self.processes.add_holder(holder, node);
         let program = Program {
             holder,
+            at: Timestamp::now(),
             started: None,
             main: None,
             ends: Vec::new(),
@@ -232,7 +235,7 @@ impl Programs {
         let key = (node, visit);
         let at = |program: &Program| match program.started {
             Some(Ok(pid)) => Some(Ok(Response::Started {
-                at: Timestamp::now(),
+                at: program.at,
                 pid,
             })),
             Some(Err(errno)) => Some(Ok(Response::NotStarted { errno })),

@@ -278,7 +278,7 @@ pub enum Response {
     },
     /// The program runs.
     Started {
-        /// When it was told.
+        /// Immediately before it was started.
         at: Timestamp,
         /// Its process, by its id in the host.
         pid: i32,

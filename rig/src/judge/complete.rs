@@ -5,7 +5,7 @@ use crate::link::{LinkAccount, MAX_DEEDS};
 use crate::plan::Plan;
 use crate::units::HostName;
 
-use super::types::Evidence;
+use super::types::{Evidence, TakenFrame};
 
 /// Why the captures of `hosts` may lack packets; `None` when they are proven complete.
 pub(super) fn doubt(evidence: &Evidence, hosts: &[&HostName]) -> Option<String> {
@@ -60,6 +60,21 @@ pub(super) fn doubt_of_cell(plan: &Plan, evidence: &Evidence) -> Option<String> 
             .map(|(_, label)| format!("the interface {label} was not captured"))
             .next()
     })
+}
+
+/// Why a cell proves nothing in which the machine took frames between two hosts.
+#[must_use]
+pub fn taken_doubt(evidence: &Evidence) -> Option<String> {
+    let first = evidence.taken.first()?;
+    let TakenFrame { frame, from, to } = first;
+    let more = match evidence.taken.len() - 1 {
+        0 => String::new(),
+        more => format!(", nor did {more} more"),
+    };
+    Some(format!(
+        "frame {frame} left {from} and never reached {to}{more}: nothing of the cell takes it there, so the machine did, such \
+         as the engine's firewall, connection tracking, or a queue that was full"
+    ))
 }
 
 fn reason(proof: &InterfaceProof) -> Option<String> {

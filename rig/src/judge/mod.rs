@@ -21,12 +21,13 @@ mod finding;
 mod rules;
 
 pub use account::Account;
+pub use complete::taken_doubt;
 pub(crate) use rules::{FlowNames, FlowRules};
 pub use select::node_of;
 pub(crate) use sockets::unfit;
 pub use types::{
     Annotation, CheckReport, Evidence, HostEvidence, HostOutage, HowEnded, Judgement, LinkDeed,
-    Marks, NodeEvidence, OutputLine, SocketTable, Verdict, Visit, VisitEnd,
+    Marks, NodeEvidence, OutputLine, SocketTable, TakenFrame, Verdict, Visit, VisitEnd,
 };
 pub use verdict::judge;
 

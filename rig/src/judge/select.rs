@@ -12,8 +12,6 @@ use super::types::{Evidence, Visit};
 /// How far outside a flow's time its owner may have been seen; the same addresses and ports may be
 /// used again later, by another program.
 const MAX_OWNER_DISTANCE: Duration = Duration::from_secs(1);
-/// How long after its program's first packet a visit may have been noted as started.
-const MAX_START_DELAY: Duration = Duration::from_secs(2);
 
 /// The flows between two nodes.
 #[derive(Debug, Default)]
@@ -113,7 +111,8 @@ enum Opener<'a> {
     Unknown(Vec<&'a NodeName>),
 }
 
-/// Who opened `flow`: the owner that the agent saw, or the only node that could have.
+/// Who opened `flow`: the owner that the agent saw, or the only node that could have. A node may call itself, but one that
+/// was not seen to do so in this cell is taken not to.
 fn opener<'a>(
     flow: &Flow,
     responder: &NodePlan,
@@ -138,17 +137,15 @@ fn opener<'a>(
     if let Some((_, node)) = owner {
         return Opener::Node(node);
     }
-    // The responder is taken not to call itself.
+    let self_called = could_send(&responder) && calls_itself(responder, plan, evidence);
     let candidates: Vec<_> = plan
         .nodes
         .iter()
         .filter(could_send)
-        .filter(|node| node.name != responder.name)
+        .filter(|node| !from.is_loopback() || node.host == responder.host)
+        .filter(|node| self_called || node.name != responder.name)
         .map(|node| &node.name)
-        .filter(|name| {
-            let node = evidence.nodes.get(*name);
-            node.is_some_and(|node| node.visits.iter().any(|visit| alive(visit, flow.first)))
-        })
+        .filter(|name| ran(name, flow.first, evidence))
         .collect();
     match candidates[..] {
         [only] => Opener::Node(only),
@@ -156,7 +153,40 @@ fn opener<'a>(
     }
 }
 
-/// Whether a program may have been running at that moment.
+/// Whether a node was seen to open a connection to its own host, or one was opened there that no other node can have.
+fn calls_itself(node: &NodePlan, plan: &Plan, evidence: &Evidence) -> bool {
+    let is_own = |address| on_host_of(node, node, address, plan);
+    let owners = evidence
+        .hosts
+        .get(&node.host)
+        .into_iter()
+        .flat_map(|host| &host.owners);
+    let mut of_node = owners.filter(|owner| owner.node.as_ref() == Some(&node.name));
+    let others: Vec<_> = plan
+        .nodes
+        .iter()
+        .filter(|other| other.host == node.host && other.name != node.name)
+        .collect();
+    let alone = |at| {
+        ran(&node.name, at, evidence) && !others.iter().any(|other| ran(&other.name, at, evidence))
+    };
+    of_node.any(|owner| is_own(owner.remote.ip()))
+        || evidence
+            .flows
+            .iter()
+            .any(|flow| is_own(flow.orig.ip()) && is_own(flow.resp.ip()) && alone(flow.first))
+}
+
+/// Whether a program of a node may have been running at that moment.
+fn ran(node: &NodeName, at: Timestamp, evidence: &Evidence) -> bool {
+    let visits = evidence.nodes.get(node).map(|node| node.visits.as_slice());
+    visits
+        .unwrap_or_default()
+        .iter()
+        .any(|visit| alive(visit, at))
+}
+
+/// A program is started after the time that its visit began at, by the clock of its own host.
 fn alive(visit: &Visit, at: Timestamp) -> bool {
-    visit.started.since(at) <= MAX_START_DELAY && visit.ended.is_none_or(|end| end.at >= at)
+    visit.started <= at && visit.ended.is_none_or(|end| end.at >= at)
 }

@@ -545,3 +545,62 @@ fn a_cell_is_the_worst_of_its_checks() {
         "nobody or server is not part of the cell",
     );
 }
+
+#[test]
+fn a_cell_in_which_the_machine_took_a_frame_proves_nothing() {
+    let taken = |frame| TakenFrame {
+        frame,
+        from: "left@lan".to_owned(),
+        to: "hub@lan".to_owned(),
+    };
+    let mut evidence = evidence();
+    evidence.taken = vec![taken(3), taken(7)];
+    for codes in [vec![], vec![1]] {
+        let check = CheckKind::Exit(ExitCheck {
+            node: node_name("alice"),
+            codes,
+            signal: None,
+            running: true,
+        });
+        let judgement = judge(&plan(vec![check]), &evidence);
+        assert_eq!(judgement.verdict, Verdict::Inconclusive);
+        let doubt = judgement.doubt.unwrap();
+        let expected = "frame 3 left left@lan and never reached hub@lan, nor did 1 more:";
+        assert!(doubt.starts_with(expected), "{doubt}");
+    }
+    let wrong = CheckKind::Exit(ExitCheck {
+        node: node_name("alice"),
+        codes: vec![1],
+        signal: None,
+        running: false,
+    });
+    let judgement = judge(&plan(vec![wrong]), &evidence);
+    assert_eq!(judgement.checks[0].verdict, Verdict::Fail);
+    assert_eq!(judgement.verdict, Verdict::Inconclusive);
+}
+
+#[test]
+fn a_node_that_calls_itself_may_have_opened_what_nobody_is_known_to_have() {
+    let calls = |at_ms: &[u64]| {
+        let mut evidence = evidence();
+        let flows = at_ms.iter().zip(40_000..).map(|(at_ms, port)| {
+            let orig = format!("127.0.0.1:{port}");
+            flow(&orig, "127.0.0.1:15102", ORDERLY, ConnState::SF, *at_ms)
+        });
+        evidence.flows = flows.collect();
+        // The server was there first.
+        let bob = evidence.nodes.get_mut("bob").unwrap();
+        bob.visits[0].started = Timestamp(200_000_000);
+        judge_flow(from("bob"), &evidence)
+    };
+    // Of two programs on its host the one that answers is taken not to call.
+    assert_report(&calls(&[500]), Verdict::Pass, "");
+    // What was opened before the other ran is its own, and so may be what came later.
+    assert_report(
+        &calls(&[100]),
+        Verdict::Fail,
+        "the capture has 127.0.0.1:40000",
+    );
+    let expected = "no owner is known of 127.0.0.1:40001 -> 127.0.0.1:15102 (frame ";
+    assert_report(&calls(&[100, 500]), Verdict::Inconclusive, expected);
+}

@@ -65,6 +65,19 @@ pub struct Evidence {
     pub views: BTreeMap<HostName, Vec<Flow>>,
     /// When hosts were cut off.
     pub outages: Vec<HostOutage>,
+    /// Frames of `wire.pcapng` that the machine took on a network where nothing of the cell does.
+    pub taken: Vec<TakenFrame>,
+}
+
+/// A frame that left one host and never reached the next on the same network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenFrame {
+    /// `frame.number`; the first is 1.
+    pub frame: u64,
+    /// The interface that sent it.
+    pub from: String,
+    /// The interface that it was for.
+    pub to: String,
 }
 
 /// Socket tables by mark and host.

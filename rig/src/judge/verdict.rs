@@ -34,14 +34,18 @@ pub fn judge(plan: &Plan, evidence: &Evidence) -> Judgement {
     let worst = checks.iter().map(|check| check.verdict).max();
     let worst = worst.unwrap_or(Verdict::Pass);
     // A cell passes on complete evidence alone, also where no check looks at the wire.
-    let doubt = complete::doubt_of_cell(plan, evidence).or_else(|| states::doubt(evidence));
-    let least = if doubt.is_some() {
-        Verdict::Inconclusive
-    } else {
-        Verdict::Pass
+    let taken = complete::taken_doubt(evidence);
+    let doubt = taken.clone();
+    let doubt = doubt.or_else(|| complete::doubt_of_cell(plan, evidence));
+    let doubt = doubt.or_else(|| states::doubt(evidence));
+    let verdict = match (taken, &doubt) {
+        // What came of it is the machine's doing, good or bad.
+        (Some(_), _) => Verdict::Inconclusive,
+        (None, Some(_)) => worst.max(Verdict::Inconclusive),
+        (None, None) => worst,
     };
     Judgement {
-        verdict: worst.max(least),
+        verdict,
         checks,
         annotations,
         doubt,

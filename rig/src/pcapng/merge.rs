@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::forwarded::{self, Forwarded};
 use super::reader::{OpenError, Reader, Stop};
 use super::record::{Direction, Interface, InterfaceId, Record, Section, Statistics};
+use super::unreached;
 use super::writer::{WriteError, Writer};
 use super::{MAX_INTERFACES, SENTINEL_ETHERTYPE};
 use crate::units::Timestamp;
@@ -87,6 +88,8 @@ pub struct Merged {
     sent_on: HashMap<u64, Timestamp>,
     /// Frames that a forwarding host sent a second time.
     copies: Vec<u64>,
+    /// Frames that never came out of the interface which they were for.
+    unreached: Vec<(u64, InterfaceId)>,
 }
 
 impl Merged {
@@ -169,6 +172,13 @@ impl Merged {
     #[must_use]
     pub fn copies(&self) -> &[u64] {
         &self.copies
+    }
+
+    /// Frames that one of the hosts sent to another on the same network, with the interface that never received them,
+    /// though its capture was running then and a second later.
+    #[must_use]
+    pub fn unreached(&self) -> &[(u64, InterfaceId)] {
+        &self.unreached
     }
 
     /// Writes the capture with its notes as pcapng, and gives the writer back.
@@ -283,6 +293,11 @@ impl Merged {
             .copies
             .iter()
             .map(|place| numbers[*place])
+            .collect();
+        self.unreached = unreached::find(&self.records, &frames)
+            .into_iter()
+            .filter(|(place, _)| keep[*place])
+            .map(|(place, to)| (numbers[place], to))
             .collect();
         let mut keep = keep.into_iter();
         self.records.retain(|_| keep.next().unwrap_or(true));
@@ -431,6 +446,50 @@ mod tests {
         ];
         assert_eq!(kept, expected);
         assert!(merged.stops().is_empty());
+    }
+
+    #[test]
+    fn a_frame_that_does_not_come_out_is_noticed_while_it_could_have() {
+        const SECOND: u64 = 1_000_000_000;
+        let sentinel = |host: u8| {
+            let mac = mac_of(address(host).ip());
+            [&[1, 0x80, 0xc2, 0, 0, 0x0e][..], &mac, &[0x88, 0xb5, 0]].concat()
+        };
+        let twice = udp(address(1), address(2), b"twice");
+        let alice = capture(
+            "alice",
+            &["lan"],
+            &[
+                (0, 1, OUT, sentinel(1)),
+                // Before the other capture began.
+                (0, 2, OUT, udp(address(1), address(2), b"early")),
+                (0, 10, OUT, syn(1, 2)),
+                (0, 11, OUT, udp(address(1), address(2), b"lost")),
+                (0, 12, OUT, twice.clone()),
+                (0, 13, OUT, twice.clone()),
+                (0, 14, OUT, udp(address(1), address(9), b"to somebody else")),
+                (0, 2 * SECOND, OUT, udp(address(1), address(2), b"late")),
+                (0, 3 * SECOND, OUT, sentinel(1)),
+            ],
+        );
+        let bob = capture(
+            "bob",
+            &["lan"],
+            &[
+                (0, 5, OUT, sentinel(2)),
+                (0, 11, IN, syn(1, 2)),
+                (0, 15, IN, twice),
+                (0, 2 * SECOND, OUT, sentinel(2)),
+            ],
+        );
+        let merged = Merged::from_hosts(vec![alice, bob]).unwrap();
+        // Frames 3 and 5: what was lost, and one of the two that are equal.
+        let unreached: Vec<_> = merged
+            .unreached()
+            .iter()
+            .map(|(frame, to)| (*frame, to.0))
+            .collect();
+        assert_eq!(unreached, [(3, 1), (5, 1)]);
     }
 
     #[test]

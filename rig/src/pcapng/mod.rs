@@ -19,6 +19,7 @@ mod unpack;
 mod forwarded;
 mod merge;
 mod spool;
+mod unreached;
 
 pub use merge::{HostCapture, MergeError, MergeNotes, Merged};
 pub use reader::{OpenError, Reader, Stop, StopReason};

@@ -227,6 +227,18 @@ async fn finish<B: Backend>(
         tokio::task::spawn_blocking(move || evidence::settle(gathered))
             .await
             .map_err(|error| BackendError::machine(format!("judge the cell: {error}")))??;
+    // What the machine took may be why a step failed.
+    let trouble = match (trouble, &judgement.doubt) {
+        (Some((verdict, trouble)), Some(doubt)) => {
+            let message = format!("{}\n{doubt}", trouble.message);
+            let verdict = match verdict {
+                Verdict::Fail => Verdict::Inconclusive,
+                other => other,
+            };
+            Some((verdict, Trouble { message, ..trouble }))
+        }
+        (trouble, _) => trouble,
+    };
     let verdict = trouble
         .as_ref()
         .map_or(judgement.verdict, |(verdict, _)| *verdict);

@@ -14,7 +14,7 @@ use crate::analysis::{Analyzer, Feed, Flow, Options, Sender};
 use crate::backend::BackendError;
 use crate::judge::{
     Account, Annotation, CheckReport, Evidence, HostEvidence, HostOutage, Judgement, LinkDeed,
-    Marks, Verdict, judge, node_of,
+    Marks, TakenFrame, Verdict, judge, node_of, taken_doubt,
 };
 use crate::pcapng::{HostCapture, MergeNotes, Merged};
 use crate::plan::Plan;
@@ -36,6 +36,9 @@ pub(super) struct Gathered {
     /// Whether the steps were done, so that the checks can be judged.
     pub(super) judged: bool,
 }
+
+/// How long before and after a host was off its network a frame may have been lost for it, in nanoseconds.
+const OUTAGE_MARGIN_NS: u64 = 1_000_000_000;
 
 /// What came of a cell.
 pub(super) struct Settled {
@@ -90,7 +93,12 @@ pub(super) fn settle(gathered: Gathered) -> Result<Settled, BackendError> {
         }
     }
     let deeds = link_deeds(&plan, &hosts, &merged);
-    let unarrived = lost_to_outages(&observed.outages, &deeds, &merged);
+    let mut unarrived = lost_to_outages(&observed.outages, &deeds, &merged);
+    let taken = taken_frames(&observed.outages, &merged);
+    unarrived.extend(taken.iter().map(|one| Annotation {
+        frame: one.frame,
+        comment: format!("never arrives: taken between {} and {}", one.from, one.to),
+    }));
     let evidence = Evidence {
         flows: flows_of(&merged, &deeds, &unarrived),
         deeds,
@@ -99,6 +107,7 @@ pub(super) fn settle(gathered: Gathered) -> Result<Settled, BackendError> {
         marks: observed.marks,
         views,
         outages: observed.outages,
+        taken,
     };
     write_account(
         &folder.join(Account::FILE),
@@ -107,7 +116,10 @@ pub(super) fn settle(gathered: Gathered) -> Result<Settled, BackendError> {
     let judgement = if judged {
         judge(&plan, &evidence)
     } else {
-        not_judged(&plan)
+        Judgement {
+            doubt: taken_doubt(&evidence),
+            ..not_judged(&plan)
+        }
     };
     let mut comments = judgement.annotations.clone();
     comments.extend(fault_marks(&plan, &evidence, &observed.faults, &merged));
@@ -365,6 +377,34 @@ fn lost_to_outages(outages: &[HostOutage], deeds: &[LinkDeed], merged: &Merged) 
         }
     }
     marks
+}
+
+/// Frames that the machine took between two hosts, and not a host's own outage.
+fn taken_frames(outages: &[HostOutage], merged: &Merged) -> Vec<TakenFrame> {
+    let label = |id| {
+        merged
+            .interface(id)
+            .map_or_else(String::new, |one| one.name.clone())
+    };
+    let found = merged.unreached().iter().filter_map(|&(frame, to)| {
+        let place = usize::try_from(frame).ok()?.checked_sub(1)?;
+        let record = merged.records().get(place)?;
+        let to = label(to);
+        let host = to.split_once('@').map_or(to.as_str(), |(host, _)| host);
+        let is_off = |outage: &HostOutage| {
+            // It may have been under way when the cable was pulled.
+            let from = Timestamp(outage.from.0.saturating_sub(OUTAGE_MARGIN_NS));
+            let until = outage
+                .until
+                .map(|until| Timestamp(until.0 + OUTAGE_MARGIN_NS));
+            outage.host.as_str() == host
+                && record.at >= from
+                && until.is_none_or(|until| record.at <= until)
+        };
+        let from = label(record.interface);
+        (!outages.iter().any(is_off)).then_some(TakenFrame { frame, from, to })
+    });
+    found.collect()
 }
 
 fn write_wire(

@@ -130,7 +130,6 @@ pub(super) async fn start(
     let operation = format!("start node `{}`", node.name);
     let container = &visit.container;
     let attached = shared.attach(&operation, container).await?;
-    let started = Timestamp::now();
     let start = shared
         .client
         .start_container(container, None::<StartContainerOptions>);
@@ -143,15 +142,15 @@ pub(super) async fn start(
         visit: visit.number,
         within: START_WITHIN,
     };
-    match visit.link.ask(request).await? {
-        Response::Started { .. } => {}
+    let started = match visit.link.ask(request).await? {
+        Response::Started { at, .. } => at,
         Response::NotStarted { errno } => return Err(not_started(node, errno)),
         _ => {
             return Err(BackendError::machine(format!(
                 "{operation}: the agent gave an answer to another question"
             )));
         }
-    }
+    };
     let (end_sender, ended) = watch::channel(None);
     let (retired_sender, retired) = watch::channel(None);
     let leaving = Arc::new(AtomicBool::new(false));
