@@ -10,8 +10,10 @@
 //! | [`names`] | what a user may be called |
 //! | [`limits`] | every bound of the server, each with its flag |
 //! | [`rate`], [`strikes`] | how fast a member may talk; how many errors a connection may have |
+//! | [`patience`] | deadlines that count from the last sign of life |
 //! | [`pending`] | bytes that wait to be written to one connection |
 //! | [`link`] | one connection: messages in, lines out, FIN |
+//! | [`sent`] | how much of what was sent the peer's host has acknowledged |
 //! | [`feed`] | what is said in a room, kept once and read by each member from its own place |
 //! | [`room`] | the members, and how a message reaches them |
 //! | [`session`] | one connection of the room, from greeting to FIN |
@@ -38,11 +40,13 @@ pub mod listen;
 pub mod names;
 pub mod one_to_one;
 pub mod operator;
+pub mod patience;
 pub mod peer;
 pub mod pending;
 pub mod protocol;
 pub mod rate;
 pub mod room;
+pub mod sent;
 pub mod server;
 pub mod session;
 pub mod shutdown;

@@ -3,18 +3,39 @@
 use std::time::Duration;
 
 use crate::duration;
+use crate::patience::Bounds;
 
-/// How long a session that ends may take to write its last lines.
-pub const FAREWELL_WAIT: Duration = Duration::from_millis(500);
-
-/// How long the server, its FIN sent, waits for the client's while the room goes on.
-pub const PEER_FIN_WAIT: Duration = Duration::from_secs(5);
+/// How long a session that ends may take to write its last lines while the room goes on. As long as its client
+/// takes bytes, or its kernel does: on a slow line it frees room for more seldom.
+pub const FAREWELL: Bounds = Bounds {
+    silence: Duration::from_secs(5),
+    limit: Duration::from_mins(1),
+};
 
 /// The same while the server shuts down.
-pub const PEER_FIN_WAIT_AT_SHUTDOWN: Duration = Duration::from_secs(1);
+pub const FAREWELL_AT_SHUTDOWN: Bounds = Bounds {
+    silence: Duration::from_millis(500),
+    limit: Duration::from_millis(1200),
+};
+
+/// How long the server, its FIN sent, waits for the client's while the room goes on: as long as something still
+/// comes.
+pub const PEER_FIN: Bounds = Bounds {
+    silence: Duration::from_secs(5),
+    limit: Duration::from_mins(1),
+};
+
+/// The same while the server shuts down.
+pub const PEER_FIN_AT_SHUTDOWN: Bounds = Bounds {
+    silence: Duration::from_secs(1),
+    limit: SHUTDOWN_WAIT,
+};
 
 /// So long after the order to shut down the server ends whatever its clients do.
 pub const SHUTDOWN_WAIT: Duration = Duration::from_millis(1700);
+
+/// Messages that a member may send in a second unless a server is told otherwise.
+pub const RATE: u32 = 50;
 
 /// So many messages of one side are taken before whatever else waits gets a turn.
 pub const TURN: usize = 64;
@@ -74,7 +95,7 @@ pub struct Limits {
     pub send_buffer: u32,
 
     /// Messages a second that one member may send (0: any number); more are read later, none is lost
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    #[arg(long, value_name = "COUNT", default_value_t = RATE)]
     pub rate: u32,
 
     /// Messages that one member may send at once before the rate holds
@@ -124,7 +145,9 @@ mod tests {
     #[test]
     fn the_defaults_are_whole_and_an_end_fits_into_two_seconds() {
         assert_eq!(Limits::defaults().max_message_bytes(), 4096);
-        assert!(FAREWELL_WAIT + PEER_FIN_WAIT_AT_SHUTDOWN < SHUTDOWN_WAIT);
+        let silent = FAREWELL_AT_SHUTDOWN.silence + PEER_FIN_AT_SHUTDOWN.silence;
+        assert!(silent < SHUTDOWN_WAIT);
+        assert!(FAREWELL_AT_SHUTDOWN.limit < SHUTDOWN_WAIT);
         assert!(SHUTDOWN_WAIT < Duration::from_secs(2));
     }
 }

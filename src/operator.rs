@@ -3,8 +3,8 @@
 use std::io::{self, Read, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc as blocking;
-use std::time::Duration;
+use std::sync::mpsc::{self as blocking, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -116,13 +116,17 @@ struct Counts {
 
 /// The thread that prints; see [`Printing::finish`].
 #[derive(Debug)]
-pub struct Printing(blocking::Receiver<()>);
+pub struct Printing {
+    done: blocking::Receiver<()>,
+    counts: Arc<Counts>,
+}
 
 /// When so many lines wait to be printed, further ones are counted and left out.
 const LINES_WAITING: usize = 4096;
 
-/// How long the last lines may take at the end of the program.
+/// How long a stdout may take nothing at the end of the program, and how long the last lines may take in all.
 const LAST_LINES_WAIT: Duration = Duration::from_millis(200);
+const LAST_LINES_LIMIT: Duration = Duration::from_secs(2);
 
 impl Console {
     /// A console that prints on stdout.
@@ -137,7 +141,11 @@ impl Console {
             for _unseen in received {}
             let _ = done.send(());
         });
-        (Self { blocks, counts }, Printing(printed))
+        let printing = Printing {
+            done: printed,
+            counts: Arc::clone(&counts),
+        };
+        (Self { blocks, counts }, printing)
     }
 
     /// A console of a server without an operator.
@@ -188,10 +196,18 @@ impl Block {
 }
 
 impl Printing {
-    /// Waits a moment for the last lines. Every [`Console`] must be gone by then.
+    /// Waits for the last lines, as long as they are read. Every [`Console`] must be gone by then.
     pub fn finish(self) {
-        // Past the time, or with the thread gone, there is nothing more to be done for them.
-        let _ = self.0.recv_timeout(LAST_LINES_WAIT);
+        let deadline = Instant::now() + LAST_LINES_LIMIT;
+        let waiting = || self.counts.waiting.load(Ordering::Relaxed);
+        let mut before = waiting();
+        while self.done.recv_timeout(LAST_LINES_WAIT) == Err(RecvTimeoutError::Timeout) {
+            let now = waiting();
+            if now == before || Instant::now() >= deadline {
+                return;
+            }
+            before = now;
+        }
     }
 }
 

@@ -37,6 +37,11 @@ impl Pending {
         self.parts.push_back(piece);
     }
 
+    /// How much waits, in bytes.
+    pub fn len(&self) -> usize {
+        self.len_bytes
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len_bytes == 0

@@ -25,6 +25,9 @@ pub const ADMITTED: &str = "* you are ";
 /// What a client says to leave. The server answers with its farewell and closes first.
 pub const QUIT: &str = "quit";
 
+/// The last line to who has said [`QUIT`].
+pub const GOODBYE: &str = "* goodbye";
+
 /// So many names of those present are listed to a newcomer; the others are counted.
 const NAMES_LISTED: usize = 20;
 
@@ -76,8 +79,15 @@ pub fn name_taken(name: &Name) -> String {
 
 /// The message was over the limit and nobody got it.
 pub fn too_long(max_bytes: usize) -> String {
-    format!("* message too long: at most {max_bytes} bytes; it was not sent")
+    format!("{TOO_LONG}at most {max_bytes} bytes; it was not sent")
 }
+
+/// Whether a line is that of [`too_long`].
+pub fn is_too_long(line: &str) -> bool {
+    line.starts_with(TOO_LONG)
+}
+
+const TOO_LONG: &str = "* message too long: ";
 
 /// Somebody came in.
 pub fn joined(name: &Name) -> String {

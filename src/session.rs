@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{FAREWELL_WAIT, Limits, PEER_FIN_WAIT, PEER_FIN_WAIT_AT_SHUTDOWN, TURN};
+use crate::limits::{FAREWELL, FAREWELL_AT_SHUTDOWN, Limits, PEER_FIN, PEER_FIN_AT_SHUTDOWN, TURN};
 use crate::link::{Event, Framing, Incoming, Lines, Outgoing, line};
 use crate::names::Name;
+use crate::patience::Patience;
 use crate::protocol;
 use crate::rate::Pace;
 use crate::room::{Outbox, Room, Seat};
@@ -49,7 +50,7 @@ impl End {
     /// The last line that the client gets; none when there is nobody to get it.
     pub fn farewell(&self) -> Option<String> {
         match self {
-            Self::Quit | Self::Finished => Some("* goodbye".to_owned()),
+            Self::Quit | Self::Finished => Some(protocol::GOODBYE.to_owned()),
             Self::Stopped => Some("* the operator ends this talk: goodbye".to_owned()),
             Self::Shutdown => Some("* the server shuts down: goodbye".to_owned()),
             Self::Behind => Some("* you fell behind and were dropped: goodbye".to_owned()),
@@ -88,20 +89,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link<R, W> {
         let Some(farewell) = end.farewell() else {
             return;
         };
-        let deadline = Instant::now() + FAREWELL_WAIT;
+        let mut patience = Patience::new(FAREWELL).hurried_by(shutdown, FAREWELL_AT_SHUTDOWN);
         // A client that does not read in time, or is gone, misses the rest.
-        let _ = timeout_at(deadline, self.outgoing.drain(&mut lines)).await;
+        let _ = self.outgoing.drain(&mut lines, &mut patience).await;
         drop(lines);
         self.outgoing.push(&line(&farewell));
-        self.outgoing.finish(deadline).await;
-        let fin_sent = Instant::now();
-        tokio::select! {
-            () = self.incoming.discard_until(fin_sent + PEER_FIN_WAIT) => return,
-            () = shutdown.cancelled() => {}
-        }
-        self.incoming
-            .discard_until(Instant::now() + PEER_FIN_WAIT_AT_SHUTDOWN)
-            .await;
+        self.outgoing.finish(&mut patience).await;
+        let mut patience = Patience::new(PEER_FIN).hurried_by(shutdown, PEER_FIN_AT_SHUTDOWN);
+        self.incoming.discard(&mut patience).await;
     }
 }
 
@@ -141,39 +136,56 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let Link { incoming, outgoing } = link;
     let deadline = Instant::now() + limits.name_wait;
-    // Nothing comes but what is pushed here.
-    let mut nothing = ();
-    outgoing.push(&line(protocol::ROOM_GREETING));
+    link.outgoing.push(&line(protocol::ROOM_GREETING));
     for _ in 0..limits.name_tries {
-        outgoing.push(&line(protocol::NAME_REQUEST));
-        let event = tokio::select! {
+        link.outgoing.push(&line(protocol::NAME_REQUEST));
+        let said = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Err(End::Shutdown),
             () = sleep_until(deadline) => return Err(End::NoName(limits.name_wait)),
-            error = outgoing.pump(&mut nothing) => return Err(End::Failed(error)),
-            event = incoming.next() => event,
+            said = first_words(link) => said?,
         };
-        let answer = match event {
-            Event::Message(text) if protocol::is_quit(&text) => return Err(End::Quit),
-            Event::Message(text) => {
+        let answer = match said {
+            Some(text) if protocol::is_quit(&text) => return Err(End::Quit),
+            Some(text) => {
                 room.leave_turns().await;
                 choose(&text, room, limits)
             }
-            Event::TooLong => Err(protocol::too_long(limits.max_message_bytes())),
-            Event::Finished => return Err(End::Finished),
-            Event::Failed(error) => return Err(End::Failed(error)),
+            None => Err(protocol::too_long(limits.max_message_bytes())),
         };
         match answer {
             Ok((seat, outbox, welcome)) => {
-                outgoing.push(&line(&welcome));
+                link.outgoing.push(&line(&welcome));
                 return Ok((seat, outbox));
             }
-            Err(refusal) => outgoing.push(&line(&refusal)),
+            Err(refusal) => link.outgoing.push(&line(&refusal)),
         }
     }
     Err(End::TooManyTries(limits.name_tries))
+}
+
+/// What a client says that is not in the room yet; none when that is too long. Sends what is queued meanwhile.
+async fn first_words<R, W>(
+    Link { incoming, outgoing }: &mut Link<R, W>,
+) -> Result<Option<String>, End>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    // Nothing comes but what is queued.
+    let mut nothing = ();
+    let event = tokio::select! {
+        biased;
+        error = outgoing.pump(&mut nothing) => return Err(End::Failed(error)),
+        event = incoming.next() => event,
+    };
+    match event {
+        Event::Message(text) => Ok(Some(text)),
+        Event::TooLong => Ok(None),
+        Event::Finished => Err(End::Finished),
+        Event::Failed(error) => Err(End::Failed(error)),
+    }
 }
 
 /// Lets a client in under the name it gave, or says why not.
@@ -313,5 +325,86 @@ fn dismissal(shutdown: &CancellationToken) -> End {
         End::Shutdown
     } else {
         End::Behind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+    use tokio::sync::mpsc;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::limits::SHUTDOWN_WAIT;
+
+    type Half = Link<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
+
+    /// The two ends of a connection that holds very little.
+    fn connection() -> (Half, DuplexStream) {
+        let (near, far) = duplex(1000);
+        let (read, write) = split(near);
+        (Link::new(read, write, &Limits::defaults()), far)
+    }
+
+    /// Lines that wait for a member.
+    fn waiting(count: usize) -> mpsc::Receiver<String> {
+        let (sender, lines) = mpsc::channel(count);
+        for _ in 0..count {
+            sender.try_send("x".repeat(999) + "\n").unwrap();
+        }
+        lines
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leaver_that_reads_slowly_gets_everything_and_the_farewell() {
+        let (link, mut far) = connection();
+        let reader = tokio::spawn(async move {
+            let (mut heard, mut bytes) = (Vec::new(), [0; 1000]);
+            while let Ok(n @ 1..) = far.read(&mut bytes).await {
+                heard.extend_from_slice(&bytes[..n]);
+                sleep(FAREWELL.silence / 10).await;
+            }
+            String::from_utf8(heard).unwrap()
+        });
+        let shutdown = CancellationToken::new();
+        let begin = Instant::now();
+        link.end(&End::Quit, waiting(50), &shutdown).await;
+        assert!(begin.elapsed() > 2 * FAREWELL.silence, "all this time");
+        let heard = reader.await.unwrap();
+        assert_eq!(heard.lines().count(), 51);
+        assert!(heard.ends_with("\n* goodbye\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_keeps_an_end_waiting_for_ever() {
+        for shuts_down in [false, true] {
+            let (link, mut far) = connection();
+            let shutdown = CancellationToken::new();
+            // It reads a byte now and then, and says as much, for ever.
+            let hostile = tokio::spawn(async move {
+                while far.read_u8().await.is_ok() {
+                    sleep(Duration::from_millis(300)).await;
+                }
+                while tokio::io::AsyncWriteExt::write_u8(&mut far, b'x')
+                    .await
+                    .is_ok()
+                {
+                    sleep(Duration::from_millis(300)).await;
+                }
+            });
+            let begin = Instant::now();
+            if shuts_down {
+                shutdown.cancel();
+            }
+            link.end(&End::Quit, waiting(50), &shutdown).await;
+            let longest = if shuts_down {
+                FAREWELL_AT_SHUTDOWN.limit + SHUTDOWN_WAIT
+            } else {
+                FAREWELL.limit + PEER_FIN.limit
+            };
+            let took = begin.elapsed();
+            assert!(took <= longest + Duration::from_secs(1), "{took:?}");
+            hostile.abort();
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::{duration, protocol, text};
 ///
 /// Exit codes: 0 left as asked, 1 another failure, 2 wrong arguments, 3 connection refused, 4 timed
 /// out, 5 reset by peer, 6 no such host, 7 the server closed the connection, 8 the server refused
-/// the name.
+/// the name, 9 left, but not everything that was said was heard back.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "chat-client", version)]
 pub struct Args {
@@ -52,7 +52,7 @@ pub struct Visit {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
     pub name_wait: Duration,
 
-    /// How long the server may take to close after `quit`
+    /// How long the server may be silent after `quit` before it is left
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse)]
     pub leave_wait: Duration,
 

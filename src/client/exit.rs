@@ -23,6 +23,8 @@ pub enum Exit {
     ServerClosed = 7,
     /// The server refused the name, and nobody can be asked for another.
     NameRefused = 8,
+    /// The user left, and something of what was said was not heard back.
+    Unheard = 9,
 }
 
 impl Termination for Exit {
@@ -42,6 +44,23 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The user left before `lines` lines were heard back from `peer`, and why no longer was waited for.
+    pub fn unheard(lines: usize, peer: &str, why: &str) -> Self {
+        Self {
+            exit: Exit::Unheard,
+            message: format!("{} from {peer}: {why}", not_heard(lines)),
+        }
+    }
+
+    /// The same failure, which says how many lines were not heard back, if there are any.
+    #[must_use]
+    pub fn and_unheard(mut self, lines: usize) -> Self {
+        if lines > 0 {
+            self.message = format!("{}; {}", self.message, not_heard(lines));
+        }
+        self
+    }
+
     /// A failure of `operation` (such as `failed to connect to HOST`), named after its cause.
     pub fn of(operation: &str, error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
@@ -59,9 +78,33 @@ impl Failure {
     }
 }
 
+fn not_heard(lines: usize) -> String {
+    match lines {
+        1 => "1 line was not heard back".to_owned(),
+        _ => format!("{lines} lines were not heard back"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_not_heard_back_is_counted() {
+        let failure = Failure::unheard(2, "hub port 15102", "it is silent");
+        assert_eq!(failure.exit, Exit::Unheard);
+        let told = "2 lines were not heard back from hub port 15102: it is silent";
+        assert_eq!(failure.to_string(), told);
+        let lost = || Failure::of("connection to hub lost", &io::ErrorKind::TimedOut.into());
+        let told = "connection to hub lost: timed out";
+        assert_eq!(lost().and_unheard(0).to_string(), told);
+        let one = lost().and_unheard(1);
+        assert_eq!(
+            one.to_string(),
+            format!("{told}; 1 line was not heard back")
+        );
+        assert_eq!(one.exit, Exit::TimedOut);
+    }
 
     #[test]
     fn every_cause_has_its_own_code_and_words() {

@@ -9,6 +9,7 @@ use nix::unistd::dup2_stdout;
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::full::Full;
 use super::screen::Screen;
@@ -36,6 +37,8 @@ pub struct Terminal {
     pub screen: Screen,
     /// Whether somebody can be asked.
     pub interactive: bool,
+    /// Cancelled when the user, having left, waits no longer. Where the kernel has the keys, ctrl-C is a signal.
+    pub at_once: CancellationToken,
     /// Puts the terminal back as it was.
     pub mode: Mode,
 }
@@ -88,6 +91,7 @@ pub fn open(is_last: fn(&str) -> bool) -> io::Result<Terminal> {
                 lines: edited(editor, is_last),
                 screen,
                 interactive: true,
+                at_once: CancellationToken::new(),
                 mode: Mode::Edited(mode),
             });
         }
@@ -96,6 +100,7 @@ pub fn open(is_last: fn(&str) -> bool) -> io::Result<Terminal> {
         lines: plain(io::stdin()),
         screen: Screen::pipe(),
         interactive: io::stdin().is_terminal(),
+        at_once: CancellationToken::new(),
         mode: Mode::Untouched,
     })
 }

@@ -8,6 +8,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::args::{Args, Ending, Ui, Visit};
 use super::connect::connect;
@@ -16,9 +17,11 @@ use super::full;
 use super::input::{self, Terminal};
 use super::naming::{Naming, Step};
 use super::program;
+use super::said::{LEAVE_WAITS, Said};
 use super::screen::Screen;
 use crate::limits::TURN;
 use crate::link::{Event, Framing, Incoming, Outgoing};
+use crate::patience::{Bounds, Patience};
 use crate::protocol;
 use crate::text;
 
@@ -28,8 +31,11 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 /// How long the rest of a character cut in two is waited for.
 const TAIL_WAIT: Duration = Duration::from_secs(2);
 
-/// How long, the client's own FIN sent, the server's is waited for.
+/// How long, the client's own FIN sent, a silent server's is waited for.
 const PEER_FIN_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a client that leaves asks the kernel how much the server's host has acknowledged.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs the client and prints the line on stderr that a failure deserves.
 pub fn main(args: Args) -> Exit {
@@ -50,12 +56,14 @@ async fn run(Args { visit, ui }: Args) -> Result<(), Failure> {
         lines,
         screen,
         interactive,
+        at_once,
         mode,
     } = opened.map_err(unusable)?;
     let front = FrontEnd {
         lines,
         screen,
         interactive,
+        at_once,
     };
     let ended = talk(stream, visit, front).await;
     drop(mode);
@@ -71,6 +79,8 @@ pub struct FrontEnd {
     pub screen: Screen,
     /// Whether somebody can be asked for another name.
     pub interactive: bool,
+    /// Cancelled when the user, having left, waits no longer.
+    pub at_once: CancellationToken,
 }
 
 /// Talks over `stream` until one side leaves, and waits a moment until the last lines are shown.
@@ -78,11 +88,21 @@ pub struct FrontEnd {
 /// # Errors
 /// The talk did not end as the user asked.
 pub async fn talk(stream: TcpStream, visit: Visit, front: FrontEnd) -> Result<(), Failure> {
-    let mut talk = Talk::new(stream, visit, front.interactive, front.lines);
-    let ended = talk.run(&front.screen).await;
+    let FrontEnd {
+        lines,
+        screen,
+        interactive,
+        at_once,
+    } = front;
+    let mut talk = Talk::new(stream, visit, interactive, lines);
+    let ended = tokio::select! {
+        biased;
+        ended = talk.run(&screen) => ended,
+        () = at_once.cancelled() => talk.break_off().await,
+    };
     // Gone with its connection and input, so that neither holds up the last lines.
     drop(talk);
-    front.screen.finish();
+    screen.finish();
     ended
 }
 
@@ -98,8 +118,15 @@ struct Talk {
     naming_deadline: Instant,
     /// When the next message may be sent.
     send_from: Instant,
-    /// Until when the server may close; set once the user has left.
-    leaving: Option<Instant>,
+    said: Said,
+    /// When the latest line of the server came.
+    heard_at: Instant,
+    /// How long the server may take to close; set once the user has left.
+    leaving: Option<Patience>,
+    /// When the kernel is asked next how much is acknowledged.
+    look_at: Instant,
+    /// Whether the lines that come can be seen.
+    seen: bool,
     /// Why the talk failed although the client leaves politely.
     failure: Option<Failure>,
     last_line: String,
@@ -124,7 +151,11 @@ impl Talk {
             naming: Naming::new(visit.name.is_some()),
             naming_deadline: now + visit.name_wait,
             send_from: now,
+            said: Said::new(visit.framing),
+            heard_at: now,
             leaving: None,
+            look_at: now,
+            seen: true,
             failure: None,
             last_line: String::new(),
             incoming: Incoming::new(read, framing),
@@ -137,25 +168,23 @@ impl Talk {
     }
 
     async fn run(&mut self, screen: &Screen) -> Result<(), Failure> {
-        let mut seen = true;
         let mut turn = 0;
         loop {
-            let may_type = self.leaving.is_none()
-                && !self.naming.holds()
-                && match self.visit.framing {
-                    Ending::Line => self.outgoing.has_room(),
-                    Ending::Bare => self.outgoing.is_empty(),
-                };
-            let send_from = self.send_from;
-            let unsent = !self.outgoing.is_empty();
+            let is_ahead = self.is_ahead();
+            let may_type = !is_ahead && self.may_type();
+            let unsent = !self.outgoing.is_empty() && !self.outgoing.is_shut_down();
+            let leaving = self.leaving.as_ref().map(Patience::deadline);
+            let (send_from, hears_first, look_at) =
+                (self.send_from, self.hears_first(), self.look_at);
             let Self {
                 incoming,
                 outgoing,
                 input,
+                seen,
                 ..
             } = self;
             let received = async {
-                let permit = if seen { screen.room().await } else { None };
+                let permit = if *seen { screen.room().await } else { None };
                 (incoming.next().await, permit)
             };
             let typed = async {
@@ -166,27 +195,23 @@ impl Talk {
                 biased;
                 (event, permit) = received, if turn < TURN => {
                     turn += 1;
-                    let text = match event {
-                        Event::Message(text) => text,
-                        Event::TooLong => "* a line too long to show was left out".to_owned(),
-                        Event::Finished => return self.server_closed(),
-                        Event::Failed(error) => return Err(self.broken(&error)),
-                    };
-                    self.hear(&text);
-                    // Without a stdout the talk goes on unseen.
-                    seen = permit.map(|permit| permit.send(text)).is_some();
+                    if let Event::Finished = event {
+                        return self.server_closed();
+                    }
+                    if let Some(text) = self.receive(event)? {
+                        // Without a stdout the talk goes on unseen.
+                        self.seen = permit.map(|permit| permit.send(text)).is_some();
+                    }
                 }
-                sent = outgoing.flush(), if unsent => if let Err(error) = sent {
-                    return Err(self.broken(&error));
-                },
+                sent = outgoing.write(), if unsent => self.note_sent(sent)?,
                 line = typed, if may_type => self.type_line(line),
                 () = sleep_until(self.naming_deadline), if self.naming.holds() => self.naming.give_up(),
-                () = sleep_until(self.leaving.unwrap_or(send_from)), if self.leaving.is_some() => {
-                    // The server does not know the word, or is silent: the client closes first.
-                    let now = Instant::now();
-                    self.outgoing.finish(now).await;
-                    self.incoming.discard_until(now + PEER_FIN_WAIT).await;
-                    return self.failure.take().map_or(Ok(()), Err);
+                () = sleep_until(hears_first), if is_ahead => {}
+                () = sleep_until(look_at), if leaving.is_some() => self.look(),
+                () = sleep_until(leaving.unwrap_or(look_at)), if leaving.is_some() => {
+                    if let Some(ended) = self.late(screen).await {
+                        return ended;
+                    }
                 }
                 // A server that talks without a pause does not keep the user from being heard.
                 () = yield_now(), if turn >= TURN => turn = 0,
@@ -194,8 +219,46 @@ impl Talk {
         }
     }
 
+    /// Whether a line of the user can be sent.
+    fn may_type(&self) -> bool {
+        self.leaving.is_none()
+            && !self.naming.holds()
+            && match self.visit.framing {
+                Ending::Line => self.outgoing.has_room(),
+                Ending::Bare => self.outgoing.is_empty(),
+            }
+    }
+
+    /// Whether the room has to be heard before more is said to it; one that is silent is not waited for.
+    fn is_ahead(&self) -> bool {
+        self.said.is_ahead() && Instant::now() < self.hears_first()
+    }
+
+    fn hears_first(&self) -> Instant {
+        self.heard_at + self.visit.leave_wait
+    }
+
+    /// Takes note of what came, but for the end; gives what there is to show.
+    fn receive(&mut self, event: Event) -> Result<Option<String>, Failure> {
+        let text = match event {
+            Event::Message(text) => text,
+            Event::TooLong => "* a line too long to show was left out".to_owned(),
+            Event::Finished => return Ok(None),
+            Event::Failed(error) => return Err(self.broken(&error)),
+        };
+        self.hear(&text);
+        Ok(Some(text))
+    }
+
+    fn note_sent(&mut self, sent: io::Result<()>) -> Result<(), Failure> {
+        sent.map_err(|error| self.broken(&error))?;
+        self.progress();
+        Ok(())
+    }
+
     /// Takes note of a line of the server, and answers its request for a name.
     fn hear(&mut self, line: &str) {
+        self.heard_at = Instant::now();
         match self.naming.hear(line) {
             Step::SendName => {
                 self.naming_deadline = Instant::now() + self.visit.name_wait;
@@ -212,7 +275,16 @@ impl Talk {
                 });
                 self.leave();
             }
+            Step::Refused | Step::Nothing if line == protocol::NAME_REQUEST => self.said.asked(),
             Step::Refused | Step::Nothing => {}
+        }
+        if self.said.hear(line) {
+            self.progress();
+        } else if let Some(patience) = &mut self.leaving
+            && (self.said.answers_quit() || self.outgoing.is_shut_down())
+        {
+            // What others say in a room that does not know the word is no sign that it will close.
+            patience.renew();
         }
         line.clone_into(&mut self.last_line);
     }
@@ -223,13 +295,74 @@ impl Talk {
             None => self.leave(),
             Some(line) if protocol::is_quit(&line) => self.leave(),
             Some(line) if line.trim().is_empty() => {}
-            Some(line) => self.send(&line),
+            Some(line) => {
+                self.send(&line);
+                self.said.say(&self.outgoing);
+            }
         }
     }
 
     fn leave(&mut self) {
         self.send(protocol::QUIT);
-        self.leaving = Some(Instant::now() + self.visit.leave_wait);
+        let bounds = self.said.leaving(self.visit.leave_wait);
+        self.leaving = Some(Patience::new(bounds));
+        self.look_at = Instant::now() + LOOK_EVERY;
+    }
+
+    /// A part of what was said has gone, has arrived or was heard: there is only so much of it.
+    fn progress(&mut self) {
+        if let Some(patience) = &mut self.leaving {
+            patience.restart();
+        }
+    }
+
+    fn look(&mut self) {
+        self.look_at = Instant::now() + LOOK_EVERY;
+        if self.said.look(&self.outgoing) {
+            self.progress();
+        }
+    }
+
+    /// The server was silent for too long: the client closes first, or ends.
+    async fn late(&mut self, screen: &Screen) -> Option<Result<(), Failure>> {
+        if self.outgoing.is_shut_down() {
+            return Some(self.left("it does not close"));
+        }
+        if self.seen && screen.is_full() {
+            // Not the server keeps the user waiting, but who reads stdout.
+            self.seen = false;
+            self.progress();
+            return None;
+        }
+        // The server does not know the word, or is silent.
+        self.outgoing.shut_down().await;
+        self.leaving = Some(Patience::new(Bounds {
+            silence: PEER_FIN_WAIT,
+            limit: PEER_FIN_WAIT * LEAVE_WAITS,
+        }));
+        None
+    }
+
+    /// The user does not wait any longer.
+    async fn break_off(&mut self) -> Result<(), Failure> {
+        self.outgoing.shut_down().await;
+        self.left("it was not waited for")
+    }
+
+    /// How the talk has ended that the user has left: well, if everything was heard.
+    fn left(&mut self, why: &str) -> Result<(), Failure> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        match self.unheard() {
+            0 => Ok(()),
+            lines => Err(Failure::unheard(lines, &self.peer, why)),
+        }
+    }
+
+    fn unheard(&mut self) -> usize {
+        self.said.look(&self.outgoing);
+        self.said.unheard()
     }
 
     fn send(&mut self, message: &str) {
@@ -243,19 +376,21 @@ impl Talk {
         if let Some(error) = self.outgoing.take_error() {
             return Err(self.broken(&error));
         }
-        match self.failure.take() {
-            Some(failure) => Err(failure),
-            None if self.leaving.is_some() => Ok(()),
-            None => Err(Failure {
-                exit: Exit::ServerClosed,
-                message: format!("the server at {} closed the connection", self.peer),
-            }),
+        if self.leaving.is_some() {
+            return self.left("it closed the connection");
         }
+        let failure = Failure {
+            exit: Exit::ServerClosed,
+            message: format!("the server at {} closed the connection", self.peer),
+        };
+        Err(failure.and_unheard(self.unheard()))
     }
 
     fn broken(&mut self, error: &io::Error) -> Failure {
-        self.failure
-            .take()
-            .unwrap_or_else(|| Failure::of(&format!("connection to {} lost", self.peer), error))
+        if let Some(failure) = self.failure.take() {
+            return failure;
+        }
+        let lost = Failure::of(&format!("connection to {} lost", self.peer), error);
+        lost.and_unheard(self.unheard())
     }
 }

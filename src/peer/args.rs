@@ -12,7 +12,7 @@ use crate::duration;
 /// peer says is printed on stdout, one message a line; failures are one line on stderr.
 ///
 /// Exit codes: 0 ended as asked, 1 another failure, 2 wrong arguments, 4 the connection died, 5
-/// reset by the peer, 6 no such host, 7 the peer ended the chat.
+/// reset by the peer, 6 no such host, 7 the peer ended the chat, 9 ended, but the peer's host has not taken all.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "chat-peer", version, allow_missing_positional = true)]
 pub struct Args {
@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     pub timeout: Duration,
 
-    /// How long the peer may take to close after `:q`
+    /// How long the peer may do nothing after `:q` before it is left
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration::parse)]
     pub leave_wait: Duration,
 

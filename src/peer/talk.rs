@@ -6,16 +6,18 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::args::Args;
 use super::keyboard::{Keyboard, is_quit};
 use super::meet::{self, Attempt};
 use crate::client::screen::Screen;
-use crate::client::{Exit, Failure, input, program};
+use crate::client::{Exit, Failure, LEAVE_WAITS, LOOK_EVERY, input, program};
 use crate::limits::TURN;
 use crate::link::{Event, Framing, Incoming, Outgoing, line};
+use crate::patience::{Bounds, Patience};
 use crate::protocol;
+use crate::sent::Sent;
 
 /// The author of the peer's lines, which so cannot be taken for the program's own.
 const PEER: &str = "peer";
@@ -25,9 +27,6 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// How long the rest of a character cut in two is waited for.
 const TAIL_WAIT: Duration = Duration::from_secs(2);
-
-/// How long the last lines may take when the chat ends.
-const LAST_LINES_WAIT: Duration = Duration::from_millis(500);
 
 /// How long a line may wait for a stdout that is not read.
 const SHOW_WAIT: Duration = Duration::from_millis(100);
@@ -62,7 +61,11 @@ async fn chat(args: &Args, keyboard: &mut Keyboard, screen: &Screen) -> Result<(
     let mut talk = Talk {
         incoming: Incoming::new(read, framing),
         outgoing: Outgoing::new(write),
-        leave_wait: args.leave_wait,
+        sent: Sent::default(),
+        leaving: Bounds {
+            silence: args.leave_wait,
+            limit: args.leave_wait.saturating_mul(LEAVE_WAITS),
+        },
         peer,
     };
     talk.run(keyboard, screen).await
@@ -108,7 +111,9 @@ async fn find(
 struct Talk {
     incoming: Incoming<OwnedReadHalf>,
     outgoing: Outgoing<OwnedWriteHalf>,
-    leave_wait: Duration,
+    sent: Sent,
+    /// How long the peer may take to close.
+    leaving: Bounds,
     peer: String,
 }
 
@@ -130,15 +135,15 @@ impl Talk {
                 biased;
                 (event, permit) = received, if turn < TURN => {
                     turn += 1;
-                    let Some(text) = shown(event).map_err(|e| self.lost(&e))? else {
-                        return self.left_by_peer(screen).await;
-                    };
-                    // Without a stdout the chat goes on unseen.
-                    seen = permit.map(|permit| permit.send(text)).is_some();
+                    match self.heard(event)? {
+                        // Without a stdout the chat goes on unseen.
+                        Heard::Line(text) => seen = permit.map(|permit| permit.send(text)).is_some(),
+                        Heard::End => return self.left_by_peer(screen).await,
+                    }
                 }
-                sent = outgoing.flush(), if unsent => sent.map_err(|e| self.lost(&e))?,
+                sent = outgoing.write(), if unsent => sent.map_err(|e| self.lost(&e))?,
                 typed = keyboard.line(), if may_type => match typed {
-                    Some(text) => self.outgoing.push(&line(&text)),
+                    Some(text) => self.say(&text),
                     None => return self.leave(screen).await,
                 },
                 // Who talks without a pause does not keep the user from being heard.
@@ -147,49 +152,100 @@ impl Talk {
         }
     }
 
-    /// Sends FIN, and shows what the peer still says until its own.
+    fn say(&mut self, text: &str) {
+        self.outgoing.push(&line(text));
+        self.sent.line(&self.outgoing);
+    }
+
+    /// Sends what is left and FIN, and shows what the peer still says until its own. The peer has time for as long as it
+    /// says something, or its host takes something.
     async fn leave(&mut self, screen: &Screen) -> Result<(), Failure> {
-        let now = Instant::now();
-        self.outgoing.finish(now + LAST_LINES_WAIT).await;
-        let rest = async {
-            while let Some(text) = shown(self.incoming.next().await)? {
-                show(screen, text).await;
+        let mut patience = Patience::new(self.leaving);
+        let mut look_at = Instant::now() + LOOK_EVERY;
+        while Instant::now() < patience.deadline() {
+            let unsent = !self.outgoing.is_empty();
+            if !unsent && !self.outgoing.is_shut_down() {
+                self.outgoing.shut_down().await;
             }
-            Ok(())
-        };
-        match timeout_at(now + self.leave_wait, rest).await {
-            Ok(ended) => ended.map_err(|error| self.lost(&error)),
-            Err(_elapsed) => Ok(()),
+            let Self {
+                incoming, outgoing, ..
+            } = self;
+            tokio::select! {
+                event = incoming.next() => match self.heard(event)? {
+                    Heard::Line(text) => {
+                        patience.renew();
+                        show(screen, text).await;
+                    }
+                    Heard::End => return self.left("it has left too"),
+                },
+                sent = outgoing.write(), if unsent => {
+                    sent.map_err(|e| self.lost(&e))?;
+                    patience.restart();
+                }
+                () = sleep_until(look_at) => {
+                    look_at = Instant::now() + LOOK_EVERY;
+                    if self.sent.look(&self.outgoing) {
+                        patience.restart();
+                    }
+                }
+                () = sleep_until(patience.deadline()) => {}
+            }
+        }
+        self.outgoing.shut_down().await;
+        self.left("it does not take them")
+    }
+
+    /// How a chat has ended that the user has left.
+    fn left(&mut self, why: &str) -> Result<(), Failure> {
+        match self.unheard() {
+            0 => Ok(()),
+            lines => Err(Failure::unheard(lines, &self.peer, why)),
         }
     }
 
     /// Answers the peer's FIN and says so.
     async fn left_by_peer(&mut self, screen: &Screen) -> Result<(), Failure> {
-        let deadline = Instant::now() + LAST_LINES_WAIT;
-        self.outgoing.finish(deadline).await;
+        self.outgoing.finish(&mut Patience::new(self.leaving)).await;
         if let Some(error) = self.outgoing.take_error() {
             return Err(self.lost(&error));
         }
         show(screen, "* the peer has left".to_owned()).await;
-        Err(Failure {
+        let failure = Failure {
             exit: Exit::ServerClosed,
             message: format!("the peer at {} ended the chat", self.peer),
-        })
+        };
+        Err(failure.and_unheard(self.unheard()))
     }
 
-    fn lost(&self, error: &io::Error) -> Failure {
-        Failure::of(&format!("connection to {} lost", self.peer), error)
+    fn heard(&mut self, event: Event) -> Result<Heard, Failure> {
+        match event {
+            Event::Message(text) => Ok(Heard::Line(protocol::said(PEER, &text))),
+            Event::TooLong => {
+                let told = "* a line too long to show was left out";
+                Ok(Heard::Line(told.to_owned()))
+            }
+            Event::Finished => Ok(Heard::End),
+            Event::Failed(error) => Err(self.lost(&error)),
+        }
+    }
+
+    fn lost(&mut self, error: &io::Error) -> Failure {
+        let lost = Failure::of(&format!("connection to {} lost", self.peer), error);
+        lost.and_unheard(self.unheard())
+    }
+
+    fn unheard(&mut self) -> usize {
+        self.sent.look(&self.outgoing);
+        self.sent.unacknowledged()
     }
 }
 
-/// What an event puts on the screen; none for the peer's FIN.
-fn shown(event: Event) -> io::Result<Option<String>> {
-    match event {
-        Event::Message(text) => Ok(Some(protocol::said(PEER, &text))),
-        Event::TooLong => Ok(Some("* a line too long to show was left out".to_owned())),
-        Event::Finished => Ok(None),
-        Event::Failed(error) => Err(error),
-    }
+/// What an event means for the user.
+enum Heard {
+    /// A line to show.
+    Line(String),
+    /// The peer's FIN.
+    End,
 }
 
 /// Shows a line of the program's own; a stdout that nobody reads must not hold it up.

@@ -10,7 +10,8 @@ use crate::client::Visit;
 /// that the window has shown is printed on stdout, one a line; failures are one line on stderr.
 ///
 /// Exit codes, those of the last visit: 0 left as asked, 1 another failure, 2 wrong arguments, 3
-/// connection refused, 4 timed out, 5 reset by peer, 6 no such host, 7 the server closed the connection.
+/// connection refused, 4 timed out, 5 reset by peer, 6 no such host, 7 the server closed the connection, 9 left, but not
+/// everything that was said was heard back.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "chat-gui", version)]
 pub struct Args {

@@ -3,10 +3,11 @@
 use std::mem;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::conversation::{Conversation, Source};
 use super::members::Members;
-use super::visit::{End, Event};
+use super::visit::{End, Event, Typed};
 use crate::client::exit::Exit;
 use crate::protocol;
 use crate::text;
@@ -70,8 +71,8 @@ pub enum Part {
 /// What shall be done outside the model.
 #[derive(Debug)]
 pub enum Effect {
-    /// Begin a visit; these are the lines that are typed.
-    Begin(u64, mpsc::Receiver<String>),
+    /// Begin a visit, in which this is typed.
+    Begin(u64, Typed),
     /// Print this on stdout.
     Tell(String),
     /// Print this on stderr.
@@ -115,6 +116,7 @@ pub struct Model {
     jumps: u64,
     visit: u64,
     typed: Option<mpsc::Sender<String>>,
+    at_once: CancellationToken,
     exit: Exit,
     up: bool,
     /// The line that shall still be seen before the program ends.
@@ -140,6 +142,7 @@ impl Model {
             jumps: 0,
             visit: 0,
             typed: None,
+            at_once: CancellationToken::new(),
             exit: Exit::Left,
             up: false,
             farewell: None,
@@ -184,10 +187,12 @@ impl Model {
     fn begin(&mut self) -> Effect {
         let (typed, lines) = mpsc::channel(LINES_WAITING);
         self.typed = Some(typed);
+        self.at_once = CancellationToken::new();
         self.visit += 1;
         self.connection = Connection::Connecting;
         self.exit = Exit::Left;
-        Effect::Begin(self.visit, lines)
+        let at_once = self.at_once.clone();
+        Effect::Begin(self.visit, Typed { lines, at_once })
     }
 
     fn edit(&mut self, text: String) -> Vec<Effect> {
@@ -240,13 +245,17 @@ impl Model {
         effects
     }
 
-    /// Leaves as the end of input does at the terminal; without a connection, or the second time, at
-    /// once.
+    /// Leaves as the end of input does at the terminal; without a connection at once. The second time the visit is broken
+    /// off, and says how much was not heard; the third time nothing is waited for.
     fn leave(&mut self) -> Vec<Effect> {
         self.typed = None;
         match self.connection {
             Connection::Connected => {
                 self.connection = Connection::Leaving;
+                vec![]
+            }
+            Connection::Leaving if !self.at_once.is_cancelled() => {
+                self.at_once.cancel();
                 vec![]
             }
             Connection::Connecting | Connection::Leaving | Connection::Ended(_) => {
@@ -289,7 +298,8 @@ impl Model {
             Connection::Ended(end.cause.unwrap_or_else(|| "you have left".to_owned()));
         if left {
             // What the server said last comes with its FIN: the window would close before it is drawn.
-            let unseen = |line: &u64| self.at_end && self.conversation.is_untold(*line);
+            let waits = !self.at_once.is_cancelled();
+            let unseen = |line: &u64| waits && self.at_end && self.conversation.is_untold(*line);
             self.farewell = self.conversation.last_heard().filter(unseen);
             effects.push(match self.farewell {
                 Some(_) => Effect::AwaitFarewell,
@@ -456,6 +466,7 @@ mod tests {
     struct Window {
         model: Model,
         lines: mpsc::Receiver<String>,
+        at_once: CancellationToken,
         told: Vec<String>,
         quits: bool,
     }
@@ -466,6 +477,7 @@ mod tests {
             let mut window = Self {
                 model,
                 lines: mpsc::channel(1).1,
+                at_once: CancellationToken::new(),
                 told: vec![],
                 quits: false,
             };
@@ -507,7 +519,10 @@ mod tests {
         fn carry_out(&mut self, effects: Vec<Effect>) {
             for effect in effects {
                 match effect {
-                    Effect::Begin(_, lines) => self.lines = lines,
+                    Effect::Begin(_, typed) => {
+                        self.lines = typed.lines;
+                        self.at_once = typed.at_once;
+                    }
                     Effect::Tell(line) => self.told.push(line),
                     Effect::Complain(_) | Effect::FieldFocus(_) | Effect::AwaitFarewell => {}
                     Effect::Quit => self.quits = true,
@@ -599,7 +614,25 @@ mod tests {
         window.update(Message::Leave);
         let ended = window.lines.try_recv().unwrap_err();
         assert_eq!(ended, mpsc::error::TryRecvError::Disconnected);
-        assert!(!window.quits);
+        assert!(!window.quits && !window.at_once.is_cancelled());
+        window.hear("* goodbye");
+        window.update(Message::Leave);
+        assert!(window.at_once.is_cancelled());
+        window.visit(Event::Ended(End {
+            exit: Exit::Unheard,
+            cause: Some("2 lines were not heard back".to_owned()),
+        }));
+        assert!(window.quits, "without waiting for what was said last");
+        assert_eq!(window.model.exit(), Exit::Unheard);
+    }
+
+    #[test]
+    fn a_visit_that_does_not_break_off_is_not_waited_for() {
+        let mut window = Window::connected();
+        for _ in 0..2 {
+            window.update(Message::Leave);
+            assert!(!window.quits);
+        }
         window.update(Message::Leave);
         assert!(window.quits);
     }

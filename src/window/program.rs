@@ -122,8 +122,8 @@ impl Window {
 
     fn carry_out(&self, effects: Vec<Effect>) -> Task<Message> {
         Task::batch(effects.into_iter().map(|effect| match effect {
-            Effect::Begin(number, lines) => {
-                let events = begin(self.args.visit.clone(), lines);
+            Effect::Begin(number, typed) => {
+                let events = begin(self.args.visit.clone(), typed);
                 Task::run(all(events), move |event| Message::Visit(number, event))
             }
             Effect::Tell(line) => {

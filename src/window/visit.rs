@@ -4,6 +4,7 @@ use std::io;
 use std::thread;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::client::connect::connect;
 use crate::client::exit::{Exit, Failure};
@@ -12,6 +13,15 @@ use crate::client::{FrontEnd, Visit, talk};
 
 /// So many events may wait for the window; then the talk receives no more for the moment.
 const EVENTS_WAITING: usize = 256;
+
+/// What the user does in a visit.
+#[derive(Debug)]
+pub struct Typed {
+    /// The lines that a user of the terminal would type; their end leaves.
+    pub lines: mpsc::Receiver<String>,
+    /// Cancelled when the user, having left, waits no longer.
+    pub at_once: CancellationToken,
+}
 
 /// What the window learns of a visit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +58,8 @@ impl From<Result<(), Failure>> for End {
     }
 }
 
-/// Begins a visit. What comes through `lines` is what a user of the terminal types, and the end of
-/// `lines` leaves.
-pub fn begin(visit: Visit, lines: mpsc::Receiver<String>) -> mpsc::Receiver<Event> {
+/// Begins a visit.
+pub fn begin(visit: Visit, typed: Typed) -> mpsc::Receiver<Event> {
     let (events, received) = mpsc::channel(EVENTS_WAITING);
     thread::spawn(move || {
         let ended = tokio::runtime::Builder::new_current_thread()
@@ -58,7 +67,7 @@ pub fn begin(visit: Visit, lines: mpsc::Receiver<String>) -> mpsc::Receiver<Even
             .build()
             .map_err(|error| Failure::of("failed to start", &error))
             .and_then(|runtime| {
-                let ended = runtime.block_on(go(visit, lines, &events));
+                let ended = runtime.block_on(go(visit, typed, &events));
                 // A name look-up that is still waiting must not hold up the end.
                 runtime.shutdown_background();
                 ended
@@ -71,7 +80,7 @@ pub fn begin(visit: Visit, lines: mpsc::Receiver<String>) -> mpsc::Receiver<Even
 
 async fn go(
     visit: Visit,
-    lines: mpsc::Receiver<String>,
+    Typed { lines, at_once }: Typed,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), Failure> {
     let stream = connect(&visit.host, visit.port, visit.timeout).await?;
@@ -86,6 +95,7 @@ async fn go(
         lines,
         screen,
         interactive: true,
+        at_once,
     };
     talk(stream, visit, front).await
 }

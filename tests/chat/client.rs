@@ -2,8 +2,9 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
-use crate::support::{Server, Wire, client, free_address};
+use crate::support::{Program, Server, Wire, client, free_address};
 
 /// A foreign server: a listening socket that the test serves by hand.
 fn foreign() -> (TcpListener, SocketAddr) {
@@ -51,6 +52,158 @@ fn the_end_of_a_pipe_leaves_after_everything_was_sent() {
     assert_eq!(bob.hear("one"), "alice: one");
     assert_eq!(bob.line().unwrap(), "alice: two");
     assert_eq!(bob.line().unwrap(), "* alice has left");
+}
+
+#[test]
+fn a_room_that_takes_its_time_hears_everything_that_was_piped() {
+    const LINES: usize = 600;
+    // It takes three seconds for them, far longer than the client waits for a silent server.
+    let server = Server::start(&["--rate", "200", "--burst", "1"]);
+    let mut bob = server.join("bob");
+    let mut alice = server.client(&["--name", "alice", "--leave-wait", "200ms"]);
+    for n in 0..LINES {
+        alice.say(&n.to_string());
+    }
+    alice.end_stdin();
+    bob.hear("* alice has joined");
+    for n in 0..LINES {
+        assert_eq!(bob.line().unwrap(), format!("alice: {n}"));
+    }
+    assert_eq!(bob.line().unwrap(), "* alice has left");
+    let (code, stdout, stderr) = alice.outcome();
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.ends_with("alice: 599\n* goodbye"), "{stdout:.200}");
+}
+
+#[test]
+fn a_room_without_a_rate_hears_everything_that_was_piped() {
+    const LINES: usize = 20_000;
+    let server = Server::start(&["--rate", "0", "--queue", "300", "--send-buffer", "4096"]);
+    let mut alice = server.client(&["--name", "alice"]);
+    alice.type_all((0..LINES).map(|n| n.to_string()));
+    let (code, stdout, stderr) = alice.outcome();
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let own: Vec<_> = (stdout.lines())
+        .filter_map(|line| line.strip_prefix("alice: "))
+        .collect();
+    assert!(own.iter().map(|n| n.parse::<usize>().unwrap()).eq(0..LINES));
+}
+
+#[test]
+fn a_one_to_one_server_that_takes_its_time_is_waited_for() {
+    const LINES: usize = 60;
+    let server = Server::start(&["--one-to-one", "--burst", "1"]);
+    let mut alice = server.client(&["--leave-wait", "200ms"]);
+    for n in 0..LINES {
+        alice.say(&n.to_string());
+    }
+    alice.end_stdin();
+    for n in 0..LINES {
+        let line = server.program.hear("client: ");
+        assert_eq!(line, format!("client: {n}"));
+    }
+    let (code, _, stderr) = alice.outcome();
+    assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+/// A room that is served by hand, and lets a client in as alice.
+fn room_by_hand(args: &[&str]) -> (Program, Wire) {
+    let (listener, address) = foreign();
+    let alice = client(address, &[&["--name", "alice"], args].concat());
+    let mut wire = accept(&listener);
+    wire.send("* welcome to the chat room: say `quit` to leave\n* your name?\n");
+    assert_eq!(wire.line().unwrap(), "alice");
+    wire.send("* you are alice; nobody else is here\n");
+    alice.hear("* you are alice");
+    (alice, wire)
+}
+
+#[test]
+fn lines_that_a_silent_room_does_not_repeat_are_counted() {
+    let (mut alice, mut wire) = room_by_hand(&["--leave-wait", "100ms"]);
+    for word in ["one", "two", "three"] {
+        alice.say(word);
+    }
+    alice.end_stdin();
+    assert_eq!(wire.line().unwrap(), "one");
+    wire.send("alice: one\n");
+    // The client closes first.
+    assert_eq!(wire.rest(), ["two", "three", "quit"]);
+    let (code, _, stderr) = alice.outcome();
+    assert_eq!(code, 9);
+    assert!(
+        stderr.starts_with("chat-client: 2 lines were not heard back from 127.0.0.1 port "),
+        "{stderr}"
+    );
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn lines_that_a_room_has_not_repeated_when_it_closes_are_counted() {
+    let (mut alice, mut wire) = room_by_hand(&[]);
+    alice.say("one");
+    alice.say("quit");
+    assert_eq!(wire.line().unwrap(), "one");
+    assert_eq!(wire.line().unwrap(), "quit");
+    wire.send("* the server shuts down: goodbye\n");
+    wire.finish();
+    let (code, _, stderr) = alice.outcome();
+    assert_eq!(code, 9);
+    assert!(
+        stderr.contains("1 line was not heard back")
+            && stderr.ends_with(": it closed the connection"),
+        "{stderr}"
+    );
+
+    let (mut alice, mut wire) = room_by_hand(&[]);
+    alice.say("one");
+    assert_eq!(wire.line().unwrap(), "one");
+    wire.finish();
+    let (code, _, stderr) = alice.outcome();
+    assert_eq!(code, 7);
+    assert!(
+        stderr.ends_with(" closed the connection; 1 line was not heard back"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_server_that_still_talks_is_heard_out_whatever_it_takes() {
+    let (mut alice, mut wire) = room_by_hand(&["--leave-wait", "300ms"]);
+    alice.end_stdin();
+    assert_eq!(wire.line().unwrap(), "quit");
+    // Slower than all at once, and never silent for as long as the client waits.
+    for n in 0..15 {
+        wire.send(format!("bob: {n}\n"));
+        alice.hear(&format!("bob: {n}"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    wire.send("* goodbye\n");
+    wire.finish();
+    let (code, stdout, stderr) = alice.outcome();
+    assert_eq!(
+        (code, stdout.as_str(), stderr.as_str()),
+        (0, "* goodbye", "")
+    );
+}
+
+#[test]
+fn a_room_that_does_not_know_the_word_is_left_while_others_talk() {
+    let (listener, address) = foreign();
+    let mut alice = client(address, &["--leave-wait", "300ms"]);
+    let mut wire = accept(&listener);
+    alice.say("quit");
+    assert_eq!(wire.line().unwrap(), "quit");
+    let mut talker = wire.stream.try_clone().unwrap();
+    let talking = std::thread::spawn(move || {
+        while talker.write_all(b"<user4> ciao\n").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    assert_eq!(wire.line(), None, "the client closes first");
+    wire.finish();
+    assert_eq!(alice.outcome().0, 0);
+    talking.join().unwrap();
 }
 
 #[test]
@@ -183,7 +336,7 @@ fn a_refused_connection_has_its_own_code() {
 
 #[test]
 fn a_host_that_does_not_exist_has_its_own_code() {
-    let host = crate::support::Program::start("chat-client", &["no-such-host.invalid"]);
+    let host = Program::start("chat-client", &["no-such-host.invalid"]);
     let (code, _, stderr) = host.outcome();
     assert_eq!(code, 6);
     assert!(

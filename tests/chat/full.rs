@@ -178,3 +178,18 @@ fn a_terminal_is_needed_and_said_to_be_before_anything_is_sent() {
         "chat-client: failed to start: --ui full needs a terminal: stdin is none"
     );
 }
+
+#[test]
+fn leaving_twice_is_at_once_and_says_what_was_not_heard() {
+    let server = Server::start(&[]);
+    let mut alice = alice(&server);
+    server.program.signal("STOP");
+    alice.press("lost\r");
+    // ctrl-C leaves, and does not wait the second time.
+    alice.press("\u{3}");
+    alice.see_shown("leaving");
+    alice.press("\u{3}");
+    assert_eq!(alice.code_with_the_terminal_back().code(), Some(9));
+    alice.see_shown("1 line was not heard back");
+    server.program.signal("CONT");
+}

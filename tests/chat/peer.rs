@@ -216,3 +216,60 @@ fn a_peer_that_does_not_close_is_left_all_the_same() {
     assert_eq!(wire.line(), None);
     assert_eq!(peer.outcome().0, 0);
 }
+
+/// More lines than the kernels of both sides hold for a peer that does not read, in bytes.
+const MANY_LINES: usize = 20_000;
+const LINE_BYTES: usize = 1000;
+
+/// A peer to which so many lines are typed, and then the end of its input; and its connection.
+fn told_much(args: &[&str]) -> (Program, Wire) {
+    let (listener, address) = foreign();
+    let mut peer = calling(address, args);
+    let line = "x".repeat(LINE_BYTES - 1);
+    peer.type_all(std::iter::repeat_n(line, MANY_LINES));
+    (peer, accept(&listener))
+}
+
+#[test]
+fn a_peer_that_reads_slowly_gets_every_line_and_is_heard_out() {
+    let (peer, mut wire) = told_much(&["--leave-wait", "300ms"]);
+    let mut bytes = vec![0; 128 * 1024];
+    let mut heard = 0;
+    // Far longer in all than the peer waits, and never so long at once.
+    loop {
+        let n = std::io::Read::read(&mut wire.stream, &mut bytes).unwrap();
+        heard += n;
+        wire.send("go on\n");
+        if n == 0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(heard, MANY_LINES * LINE_BYTES);
+    drop(wire);
+    let (code, _, stderr) = peer.outcome();
+    assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn lines_that_the_peers_host_does_not_take_are_counted() {
+    let (listener, address) = foreign();
+    let socket = socket2::SockRef::from(&listener);
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut peer = calling(address, &["--leave-wait", "200ms"]);
+    let line = "x".repeat(LINE_BYTES - 1);
+    // The kernel of the peer takes all of it, and that of the other side a part.
+    peer.type_all(std::iter::repeat_n(line, 100));
+    let wire = accept(&listener);
+    let (code, _, stderr) = peer.outcome();
+    assert_eq!(code, 9, "{stderr}");
+    let (lines, rest) = (stderr.strip_prefix("chat-peer: "))
+        .and_then(|told| told.split_once(' '))
+        .unwrap();
+    assert!(
+        (1..100).contains(&lines.parse::<usize>().unwrap()),
+        "{stderr}"
+    );
+    assert!(rest.starts_with("lines were not heard back from 127.0.0.1:"));
+    drop(wire);
+}

@@ -44,6 +44,19 @@ impl Program {
         stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
+    /// Types all of `lines`, on a thread of its own as the program need not read them at once, and ends its stdin.
+    pub(crate) fn type_all(&mut self, lines: impl Iterator<Item = String> + Send + 'static) {
+        let mut stdin = self.stdin.take().expect("stdin is open");
+        thread::spawn(move || {
+            for line in lines {
+                // A program that has ended reads no more.
+                if stdin.write_all(format!("{line}\n").as_bytes()).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
     /// Ends its stdin.
     pub(crate) fn end_stdin(&mut self) {
         self.stdin = None;

@@ -127,9 +127,9 @@ impl Window {
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Begin(number, lines) => {
+                Effect::Begin(number, typed) => {
                     self.visit = number;
-                    self.events = begin(self.args.visit.clone(), lines);
+                    self.events = begin(self.args.visit.clone(), typed);
                 }
                 Effect::Tell(line) if line == UP => {}
                 Effect::Tell(line) => self.shown.push(line),
@@ -174,8 +174,9 @@ impl Front for Window {
 
     fn end(mut self: Box<Self>) -> (Vec<String>, i32) {
         while self.step() {}
-        // One that did not end as asked stays open, for the user to see why.
-        assert_eq!(self.quits, self.model.exit() == Exit::Left);
+        // One that ended unasked stays open, for the user to see why.
+        let left = matches!(self.model.exit(), Exit::Left | Exit::Unheard);
+        assert_eq!(self.quits, left);
         (self.shown, self.model.exit() as i32)
     }
 }
@@ -251,7 +252,7 @@ fn a_visit_to_a_room_that_ends_by_quit() {
             See("* you are"),
             Type("ciao, perché no?"),
             Read,
-            Send("bob: \u{1b}[2Jboo\u{202e}\n"),
+            Send("alice: ciao, perché no?\nbob: \u{1b}[2Jboo\u{202e}\n"),
             See("boo"),
             Type("quit"),
             Read,
@@ -273,6 +274,31 @@ fn a_visit_to_a_room_that_ends_by_quit() {
             .contains(&"bob: \\u{1b}[2Jboo\\u{202e}".to_owned())
     );
     assert_eq!(seen.exit, 0);
+}
+
+#[test]
+fn what_a_room_did_not_repeat_is_told_alike() {
+    let seen = same(
+        &["--name", "alice", "--leave-wait", "50ms"],
+        &[
+            Send("* welcome to the chat room: say `quit` to leave\n* your name?\n"),
+            Read,
+            Send("* you are alice; here: bob\n"),
+            See("* you are"),
+            Type("heard"),
+            Read,
+            Send("alice: heard\n"),
+            See("heard"),
+            Type("unheard"),
+            Read,
+            Leave,
+            Read,
+            Read,
+            Close,
+        ],
+    );
+    assert_eq!(seen.wire[3..], ["quit\n", "client FIN", "server FIN"]);
+    assert_eq!(seen.exit, 9);
 }
 
 #[test]

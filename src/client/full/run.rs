@@ -13,6 +13,7 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Position, Rect, Size};
 use ratatui::{Terminal, TerminalOptions, Viewport};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::draw;
 use super::events::{self, Happening, PUT_BACK_WAIT};
@@ -63,7 +64,9 @@ pub fn open(peer: &str) -> io::Result<input::Terminal> {
         stale: true,
         model: Model::new(peer.to_owned()),
         typed: Some(typed),
+        at_once: CancellationToken::new(),
     };
+    let at_once = front.at_once.clone();
     let thread = std::thread::spawn(move || {
         let _told = told;
         let hold = hold;
@@ -84,6 +87,7 @@ pub fn open(peer: &str) -> io::Result<input::Terminal> {
             &[],
         ),
         interactive: true,
+        at_once,
         mode: input::Mode::Full(Full {
             happenings,
             done,
@@ -115,6 +119,8 @@ struct Front {
     model: Model,
     /// Where lines for the server go; none after the end of input.
     typed: Option<mpsc::Sender<String>>,
+    /// Cancelled when the user leaves for the second time.
+    at_once: CancellationToken,
 }
 
 impl Front {
@@ -171,11 +177,18 @@ impl Front {
         match wish {
             Wish::Draw => {}
             Wish::Send(line) => self.send(&line),
-            Wish::Leave => self.typed = None,
+            Wish::Leave => self.leave(),
             Wish::Suspend => self.stop()?,
             Wish::Redraw => self.refresh()?,
         }
         Ok(())
+    }
+
+    /// Ends the input; the second time the rest is not waited for.
+    fn leave(&mut self) {
+        if self.typed.take().is_none() {
+            self.at_once.cancel();
+        }
     }
 
     fn send(&mut self, line: &str) {
