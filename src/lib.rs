@@ -11,6 +11,7 @@
 //! | [`limits`] | every bound of the server, each with its flag |
 //! | [`rate`], [`strikes`] | how fast a member may talk; how many errors a connection may have |
 //! | [`patience`] | deadlines that count from the last sign of life |
+//! | [`telnet`] | telnet's commands, taken out of a stream of bytes |
 //! | [`pending`] | bytes that wait to be written to one connection |
 //! | [`link`] | one connection: messages in, lines out, FIN |
 //! | [`sent`] | how much of what was sent the peer's host has acknowledged |
@@ -53,6 +54,7 @@ pub mod shutdown;
 pub mod specimen;
 pub mod start;
 pub mod strikes;
+pub mod telnet;
 pub mod text;
 pub mod udp;
 pub mod window;

@@ -34,6 +34,9 @@ pub const PEER_FIN_AT_SHUTDOWN: Bounds = Bounds {
 /// So long after the order to shut down the server ends whatever its clients do.
 pub const SHUTDOWN_WAIT: Duration = Duration::from_millis(1700);
 
+/// Answers to telnet's requests that may wait for one who does not read, in bytes.
+pub const ANSWER_BYTES: usize = 8 * 1024;
+
 /// Messages that a member may send in a second unless a server is told otherwise.
 pub const RATE: u32 = 50;
 

@@ -60,6 +60,15 @@ pub fn serve_ipv4_too(socket: &impl AsFd, address: SocketAddr) -> io::Result<()>
     Ok(())
 }
 
+/// Keeps urgent bytes where they were sent, among the others: the mark of telnet's Synch is one of two bytes that
+/// make sense together alone (RFC 854). Sockets that a listening one accepts are like it.
+///
+/// # Errors
+/// The kernel's.
+pub fn keep_urgent_in_line(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_out_of_band_inline(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -158,6 +158,7 @@ impl Desk<'_> {
                     let told = protocol::too_long(self.limits.max_message_bytes());
                     link.outgoing.push(&line(&told));
                 }
+                Event::Telnet(reply) => link.outgoing.reply(&reply),
                 Event::Finished => return End::Finished,
                 Event::Failed(error) => return End::Failed(error),
             }

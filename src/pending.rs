@@ -26,8 +26,13 @@ const PARTS_WRITTEN: usize = 64;
 impl Pending {
     /// Adds bytes of this connection alone.
     pub fn push(&mut self, text: &str) {
-        self.own.extend_from_slice(text.as_bytes());
-        self.len_bytes += text.len();
+        self.push_bytes(text.as_bytes());
+    }
+
+    /// The same for bytes that are no text.
+    pub fn push_bytes(&mut self, bytes: &[u8]) {
+        self.own.extend_from_slice(bytes);
+        self.len_bytes += bytes.len();
     }
 
     /// Adds a piece that others send too.

@@ -28,6 +28,9 @@ pub const QUIT: &str = "quit";
 /// The last line to who has said [`QUIT`].
 pub const GOODBYE: &str = "* goodbye";
 
+/// Answers a telnet that asks whether somebody is there.
+pub const PRESENT: &str = "* the server is here";
+
 /// So many names of those present are listed to a newcomer; the others are counted.
 const NAMES_LISTED: usize = 20;
 

@@ -92,6 +92,7 @@ pub fn listen(args: &Args) -> io::Result<TcpListener> {
         let socket = listen::tcp(address)?;
         // Accepted sockets inherit it: it bounds what the kernel holds for a slow member.
         socket.set_send_buffer_size(args.limits.send_buffer)?;
+        listen::keep_urgent_in_line(&socket)?;
         socket.listen(args.backlog)
     })
 }

@@ -175,16 +175,19 @@ where
 {
     // Nothing comes but what is queued.
     let mut nothing = ();
-    let event = tokio::select! {
-        biased;
-        error = outgoing.pump(&mut nothing) => return Err(End::Failed(error)),
-        event = incoming.next() => event,
-    };
-    match event {
-        Event::Message(text) => Ok(Some(text)),
-        Event::TooLong => Ok(None),
-        Event::Finished => Err(End::Finished),
-        Event::Failed(error) => Err(End::Failed(error)),
+    loop {
+        let event = tokio::select! {
+            biased;
+            error = outgoing.pump(&mut nothing) => return Err(End::Failed(error)),
+            event = incoming.next() => event,
+        };
+        match event {
+            Event::Message(text) => return Ok(Some(text)),
+            Event::TooLong => return Ok(None),
+            Event::Telnet(reply) => outgoing.reply(&reply),
+            Event::Finished => return Err(End::Finished),
+            Event::Failed(error) => return Err(End::Failed(error)),
+        }
     }
 }
 
@@ -271,6 +274,7 @@ where
                 Event::TooLong => {
                     outgoing.push(&line(&protocol::too_long(limits.max_message_bytes())));
                 }
+                Event::Telnet(reply) => outgoing.reply(&reply),
                 Event::Finished => return End::Finished,
                 Event::Failed(error) => return End::Failed(error),
             }

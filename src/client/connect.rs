@@ -7,6 +7,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::exit::{Exit, Failure};
+use crate::listen::keep_urgent_in_line;
 use crate::text;
 
 /// Looks `host` up and tries its addresses one after the other, all within `timeout`.
@@ -46,5 +47,6 @@ async fn open(address: std::net::SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     // Each message is a segment of its own and leaves at once.
     stream.set_nodelay(true)?;
+    keep_urgent_in_line(&stream)?;
     Ok(stream)
 }

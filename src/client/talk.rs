@@ -243,6 +243,10 @@ impl Talk {
         let text = match event {
             Event::Message(text) => text,
             Event::TooLong => "* a line too long to show was left out".to_owned(),
+            Event::Telnet(reply) => {
+                self.outgoing.answer(&reply.refusals);
+                return Ok(None);
+            }
             Event::Finished => return Ok(None),
             Event::Failed(error) => return Err(self.broken(&error)),
         };

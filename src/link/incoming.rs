@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::framing::{Decoder, Frame, Rest};
 use crate::patience::Patience;
 use crate::strikes::Strikes;
+use crate::telnet::{Reply, Telnet};
 
 /// What comes in from a peer.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub enum Event {
     Message(String),
     /// A message over the limit; its text is gone.
     TooLong,
+    /// Commands of telnet that want an answer: see [`Outgoing::answer`].
+    Telnet(Reply),
     /// The peer has closed its direction (FIN).
     Finished,
     /// Receiving failed three times in a row, or failed and then ended; the cause.
@@ -42,6 +45,7 @@ pub struct Framing {
 #[derive(Debug)]
 pub struct Incoming<R> {
     half: R,
+    telnet: Telnet,
     decoder: Decoder,
     framing: Framing,
     heard: Instant,
@@ -57,6 +61,7 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
     pub fn new(half: R, framing: Framing) -> Self {
         Self {
             half,
+            telnet: Telnet::default(),
             decoder: Decoder::new(framing.max_bytes),
             framing,
             heard: Instant::now(),
@@ -68,6 +73,9 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
     /// The next message, or how the direction ended.
     pub async fn next(&mut self) -> Event {
         loop {
+            if let Some(reply) = self.telnet.reply() {
+                return Event::Telnet(reply);
+            }
             if let Some(frame) = self.decoder.take() {
                 return frame.into();
             }
@@ -94,6 +102,9 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
                 Ok(_) => {
                     self.heard = Instant::now();
                     self.strikes.clear();
+                    if let Some(reply) = self.telnet.reply() {
+                        return Event::Telnet(reply);
+                    }
                     if let Some(frame) = self.decoder.take() {
                         return frame.into();
                     }
@@ -118,6 +129,7 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
                 Some(Ok(1..)) => {
                     while self.decoder.take().is_some() {}
                     self.decoder.flush();
+                    self.telnet.reply();
                 }
                 Some(Ok(0) | Err(_)) | None => return,
             }
@@ -141,7 +153,8 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
             let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
             let mut buffer = ReadBuf::uninit(&mut bytes);
             ready!(Pin::new(&mut self.half).poll_read(cx, &mut buffer))?;
-            self.decoder.push(buffer.filled());
+            let decoder = &mut self.decoder;
+            self.telnet.take(buffer.filled(), |text| decoder.push(text));
             Poll::Ready(Ok(buffer.filled().len()))
         })
         .await
@@ -249,5 +262,25 @@ mod tests {
             panic!("an orderly end")
         };
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn commands_of_telnet_are_events_and_no_text() {
+        let (mut near, far) = duplex(1000);
+        let mut incoming = Incoming::new(far, FRAMING);
+        near.write_all(b"\xff\xf4\xff\xfd\x06ciao\r\0bare")
+            .await
+            .unwrap();
+        drop(near);
+        let Event::Telnet(reply) = incoming.next().await else {
+            panic!("no reply")
+        };
+        assert_eq!(
+            (reply.refusals, reply.asked),
+            (b"\xff\xfc\x06".to_vec(), false)
+        );
+        assert_eq!(message(&mut incoming).await, "ciao");
+        assert_eq!(message(&mut incoming).await, "bare");
+        assert!(matches!(incoming.next().await, Event::Finished));
     }
 }

@@ -9,9 +9,12 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::limits::ANSWER_BYTES;
 use crate::patience::Patience;
 use crate::pending::Pending;
+use crate::protocol;
 use crate::strikes::Strikes;
+use crate::telnet::Reply;
 
 /// Makes a line of `text`: its line end is added.
 pub fn line(text: &str) -> String {
@@ -54,6 +57,8 @@ pub struct Outgoing<W> {
     pending: Pending,
     /// Bytes that the kernel has taken.
     written: u64,
+    /// Bytes of answers since nothing was queued.
+    answers: usize,
     shut_down: bool,
     strikes: Strikes,
 }
@@ -65,6 +70,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
             half,
             pending: Pending::default(),
             written: 0,
+            answers: 0,
             shut_down: false,
             strikes: Strikes::default(),
         }
@@ -73,6 +79,24 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
     /// Queues bytes; they are sent by [`Outgoing::pump`] or [`Outgoing::flush`].
     pub fn push(&mut self, text: &str) {
         self.pending.push(text);
+    }
+
+    /// Queues the refusals of a [`Reply`]. They go before what is said next, whether there is room or not: a telnet whose
+    /// mark is not answered shows nothing more. One who asks without reading is answered no more in the end.
+    pub fn answer(&mut self, refusals: &[u8]) {
+        if self.answers + refusals.len() <= ANSWER_BYTES {
+            self.answers += refusals.len();
+            self.pending.push_bytes(refusals);
+        }
+    }
+
+    /// Answers telnet's commands, and who asks whether somebody is there with a line: RFC 854 wants to see one.
+    pub fn reply(&mut self, reply: &Reply) {
+        self.answer(&reply.refusals);
+        // One who does not read cannot pile up notices.
+        if reply.asked && self.has_room() {
+            self.push(&line(protocol::PRESENT));
+        }
     }
 
     /// The stream that is written to.
@@ -143,6 +167,9 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
                 Ok(bytes) => {
                     self.written += bytes as u64;
                     self.strikes.clear();
+                    if self.pending.is_empty() {
+                        self.answers = 0;
+                    }
                     return Ok(());
                 }
                 Err(error) => {
@@ -301,5 +328,22 @@ mod tests {
         outgoing.finish(&mut Patience::new(bounds)).await;
         incoming.discard(&mut Patience::new(bounds)).await;
         assert_eq!(peer.await.unwrap(), text.len());
+    }
+
+    #[tokio::test]
+    async fn one_who_asks_without_reading_is_answered_a_bounded_number_of_times() {
+        let (near, mut far) = duplex(8);
+        let mut outgoing = Outgoing::new(near);
+        for _ in 0..100 {
+            outgoing.answer(&[255; 999]);
+        }
+        let waiting = outgoing.pending.len();
+        assert!(waiting <= ANSWER_BYTES && waiting > ANSWER_BYTES - 999);
+        let mut heard = vec![0; waiting];
+        let (sent, read) = tokio::join!(outgoing.flush(), far.read_exact(&mut heard));
+        sent.unwrap();
+        read.unwrap();
+        outgoing.answer(b"\xff\xfc\x06");
+        assert_eq!(outgoing.pending.len(), 3, "who reads is answered again");
     }
 }

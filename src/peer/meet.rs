@@ -51,7 +51,9 @@ fn is_itself(stream: &TcpStream) -> bool {
 /// The port cannot be listened on.
 pub fn open(args: &Args) -> io::Result<TcpListener> {
     listen::on(args.listen, args.port, |address| {
-        listen::tcp(address)?.listen(BACKLOG)
+        let socket = listen::tcp(address)?;
+        listen::keep_urgent_in_line(&socket)?;
+        socket.listen(BACKLOG)
     })
 }
 

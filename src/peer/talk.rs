@@ -138,6 +138,7 @@ impl Talk {
                     match self.heard(event)? {
                         // Without a stdout the chat goes on unseen.
                         Heard::Line(text) => seen = permit.map(|permit| permit.send(text)).is_some(),
+                        Heard::Nothing => {}
                         Heard::End => return self.left_by_peer(screen).await,
                     }
                 }
@@ -176,6 +177,7 @@ impl Talk {
                         patience.renew();
                         show(screen, text).await;
                     }
+                    Heard::Nothing => {}
                     Heard::End => return self.left("it has left too"),
                 },
                 sent = outgoing.write(), if unsent => {
@@ -224,6 +226,10 @@ impl Talk {
                 let told = "* a line too long to show was left out";
                 Ok(Heard::Line(told.to_owned()))
             }
+            Event::Telnet(reply) => {
+                self.outgoing.answer(&reply.refusals);
+                Ok(Heard::Nothing)
+            }
             Event::Finished => Ok(Heard::End),
             Event::Failed(error) => Err(self.lost(&error)),
         }
@@ -244,6 +250,7 @@ impl Talk {
 enum Heard {
     /// A line to show.
     Line(String),
+    Nothing,
     /// The peer's FIN.
     End,
 }

@@ -207,6 +207,20 @@ fn a_room_that_does_not_know_the_word_is_left_while_others_talk() {
 }
 
 #[test]
+fn a_server_asks_for_options_of_telnet_in_vain() {
+    let (listener, address) = foreign();
+    let mut alice = client(address, &[]);
+    let mut wire = accept(&listener);
+    wire.send(b"\xff\xfd\x18\xff\xfb\x01login\xff\xf9: \n");
+    assert_eq!(alice.hear("login"), "login: ");
+    let mut bytes = [0; 6];
+    wire.stream.read_exact(&mut bytes).unwrap();
+    assert_eq!(bytes, *b"\xff\xfc\x18\xff\xfe\x01");
+    alice.say("ciao");
+    assert_eq!(wire.line().unwrap(), "ciao");
+}
+
+#[test]
 fn without_a_name_the_first_line_typed_is_it() {
     let server = Server::start(&[]);
     let mut alice = server.client(&[]);

@@ -1,5 +1,9 @@
 //! Clients of different authors in one room, and bytes that must not reach a terminal.
 
+use std::io::Read as _;
+
+use nix::sys::socket::{MsgFlags, send};
+
 use crate::support::Server;
 
 #[test]
@@ -76,12 +80,66 @@ fn what_a_terminal_would_act_upon_is_made_harmless() {
         ),
         ("c1 \u{9b}31m\n".as_bytes(), "alice: c1 \\u{9b}31m"),
         (b"latin caf\xe9\n", "alice: latin caf\u{fffd}"),
-        (
-            b"\xff\xf4\xff\xfdtelnet\n",
-            "alice: \u{fffd}\u{fffd}\u{fffd}\u{fffd}telnet",
-        ),
+        (b"\xff\xff\xfe\xffx\n", "alice: \u{fffd}\u{fffd}\u{fffd}x"),
     ] {
         alice.send(sent);
         assert_eq!(alice.line().unwrap(), shown);
     }
+}
+
+#[test]
+fn commands_of_telnet_are_no_text_wherever_they_are_cut() {
+    // What telnet of the inetutils sends for ctrl-C and `send` of most commands, and what others begin with.
+    let said = [
+        &b"\xff\xfb\x1f\xff\xfd\x03al\xff\xf1ice\r\0"[..],
+        b"\xff\xf4\xff\xfd\x06after ctrl-C\r\n",
+        b"\xff\xfa\x18\0xterm\xff\xf0\xff\xf5\xff\xf8a\xff\xf9 line\r\n",
+        b"\xff\xfe\x01\xff\xfc\x01quit\r\0",
+    ];
+    let refusals = b"\xff\xfe\x1f\xff\xfc\x03\xff\xfc\x06";
+    for size in [1, 2, 3, 5, 1000] {
+        let server = Server::start(&["--quiet", "10s"]);
+        let mut bob = server.join("bob");
+        let mut telnet = server.connect();
+        for piece in said.concat().chunks(size) {
+            telnet.send(piece);
+        }
+        let mut told = Vec::new();
+        telnet.stream.read_to_end(&mut told).unwrap();
+        for expected in [
+            "* alice has joined",
+            "alice: after ctrl-C",
+            "alice: a line",
+            "* alice has left",
+        ] {
+            assert_eq!(bob.line().unwrap(), expected, "pieces of {size}");
+        }
+        let commands: Vec<_> = (told.split(|&byte| byte == 255).skip(1))
+            .flat_map(|rest| [255, rest[0], rest[1]])
+            .collect();
+        assert_eq!(commands, refusals, "pieces of {size}");
+    }
+}
+
+#[test]
+fn who_asks_whether_somebody_is_there_sees_a_line() {
+    let server = Server::start(&[]);
+    let mut alice = server.join("alice");
+    alice.send(b"\xff\xf6");
+    assert_eq!(alice.line().unwrap(), "* the server is here");
+}
+
+#[test]
+fn the_urgent_byte_of_a_synch_is_no_text_either() {
+    let server = Server::start(&[]);
+    let mut alice = server.join("alice");
+    // IAC is urgent, the mark behind it is not: so does telnet of the inetutils.
+    let urgent = send(
+        std::os::fd::AsRawFd::as_raw_fd(&alice.stream),
+        b"\xff",
+        MsgFlags::MSG_OOB,
+    );
+    assert_eq!(urgent.unwrap(), 1);
+    alice.send(b"\xf2ciao\n");
+    assert_eq!(alice.line().unwrap(), "alice: ciao");
 }
