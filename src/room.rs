@@ -83,7 +83,7 @@ impl Room {
     /// The name is taken.
     pub fn join(self: &Arc<Self>, name: &Name) -> Result<(Seat, Outbox, String), Taken> {
         let mut members = self.lock();
-        if members.by_key.contains_key(&name.key()) {
+        if members.by_key.contains_key(name.key()) {
             return Err(Taken);
         }
         let present = members.by_key.values().map(|m| &m.name);
@@ -99,7 +99,7 @@ impl Room {
             reader,
             dismissed: dismissed.clone(),
         };
-        members.by_key.insert(name.key(), member);
+        members.by_key.insert(name.key().to_owned(), member);
         drop(members);
         self.deliver();
         let seat = Seat {
@@ -206,9 +206,9 @@ impl Room {
         // After a drop the name may be another member's already.
         if members
             .by_key
-            .get(&key)
+            .get(key)
             .is_some_and(|m| m.seat == seat.number)
-            && let Some(member) = members.by_key.remove(&key)
+            && let Some(member) = members.by_key.remove(key)
         {
             members.feed.leave(member.reader);
             if !self.shutdown.is_cancelled() {

@@ -54,7 +54,7 @@ pub struct Book {
 impl Book {
     /// Enters a user whose name and address are both new.
     pub fn add(&mut self, address: SocketAddr, name: Name, now: Instant, allowance: Allowance) {
-        self.by_name.insert(name.key(), address);
+        self.by_name.insert(name.key().to_owned(), address);
         let user = User {
             name,
             heard: now,
@@ -69,7 +69,7 @@ impl Book {
     pub fn remove(&mut self, address: SocketAddr) -> Option<Removed> {
         let mates = self.leave_room(address).map(|(_, mates)| mates);
         let user = self.users.remove(&address)?;
-        self.by_name.remove(&user.name.key());
+        self.by_name.remove(user.name.key());
         let mut talkers = BTreeSet::new();
         // A later user of the same address must not get what was meant for this one.
         for (talker, other) in &mut self.users {
@@ -97,7 +97,7 @@ impl Book {
 
     /// The user of a name: the address, and the name as it was given.
     pub fn find(&self, name: &Name) -> Option<(SocketAddr, &Name)> {
-        let address = *self.by_name.get(&name.key())?;
+        let address = *self.by_name.get(name.key())?;
         Some((address, &self.users.get(&address)?.name))
     }
 
@@ -145,7 +145,7 @@ impl Book {
 
     /// The room's name as it was given at its creation.
     pub fn room_named(&self, name: &Name) -> Option<&Name> {
-        self.rooms.get(&name.key()).map(|room| &room.name)
+        self.rooms.get(name.key()).map(|room| &room.name)
     }
 
     /// The room that the user is in, and everybody there.
@@ -159,11 +159,14 @@ impl Book {
         let Some(user) = self.users.get_mut(&address) else {
             return;
         };
-        user.room = Some(name.key());
-        let room = self.rooms.entry(name.key()).or_insert_with(|| Room {
-            name: name.clone(),
-            members: BTreeSet::new(),
-        });
+        user.room = Some(name.key().to_owned());
+        let room = self
+            .rooms
+            .entry(name.key().to_owned())
+            .or_insert_with(|| Room {
+                name: name.clone(),
+                members: BTreeSet::new(),
+            });
         room.members.insert(address);
     }
 

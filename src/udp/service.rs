@@ -262,6 +262,18 @@ mod tests {
     }
 
     #[test]
+    fn names_are_those_of_the_room() {
+        let mut talk = Talk::new(&["straße"]);
+        let taken = ["9 no hi * the name `STRASSE` is taken: choose another"];
+        assert_eq!(talk.say(9, "hi STRASSE"), taken);
+        let answer = talk.say(2, "hi cafe\u{301}");
+        assert_eq!(answer, ["2 hi * you are café; here: straße"]);
+        talk.say(2, "rc ที่");
+        assert_eq!(talk.say(2, "pk Strasse").len(), 2);
+        assert_eq!(talk.say(1, "rj ที่").last().unwrap(), "1 rj * you are in ที่");
+    }
+
+    #[test]
     fn an_address_that_is_not_in_the_book_gets_one_answer_and_nothing_else() {
         let mut talk = Talk::new(&["alice"]);
         talk.say(1, "rc den");

@@ -56,6 +56,32 @@ fn a_taken_name_is_refused_with_a_reason_and_asked_for_again() {
 }
 
 #[test]
+fn a_name_of_any_script_is_taken_in_each_of_its_spellings() {
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob");
+    let mut stay = Vec::new();
+    for (given, shown, same) in [
+        ("हिन्दी", "हिन्दी", "हिन्दी"),
+        ("மணி", "மணி", "மணி"),
+        ("မြန်မာ", "မြန်မာ", "မြန်မာ"),
+        ("cafe\u{301}", "café", "CAFÉ"),
+        ("straße", "straße", "STRASSE"),
+        ("Σίσυφος", "Σίσυφος", "ΣΊΣΥΦΟΣ"),
+    ] {
+        let mut alice = server.connect();
+        alice.send(format!("{given}\n"));
+        alice.hear(&format!("* you are {shown}; "));
+        assert_eq!(bob.line().unwrap(), format!("* {shown} has joined"));
+        let mut other = server.connect();
+        other.send(format!("{same}\n"));
+        other.hear(&format!("* the name `{same}` is taken"));
+        alice.send("ciao\n");
+        assert_eq!(bob.line().unwrap(), format!("{shown}: ciao"));
+        stay.push(alice);
+    }
+}
+
+#[test]
 fn a_leaver_is_gone_at_once_and_may_come_back_on_a_new_port() {
     let server = Server::start(&[]);
     let mut bob = server.join("bob");
@@ -130,8 +156,16 @@ fn nobody_can_speak_as_the_server_or_the_operator() {
         alice.line().unwrap(),
         "* the name `operator` cannot be used: it is reserved"
     );
-    alice.send("* bob\n");
-    alice.hear("cannot be used");
+    for name in [
+        "* bob",
+        "bob\u{200b}",
+        "bob\u{202e}",
+        "\u{202e}bob",
+        "bo\u{200d}b",
+    ] {
+        alice.send(format!("{name}\n"));
+        alice.hear("cannot be used");
+    }
     alice.send("alice\n* the server shuts down: goodbye\n");
     assert_eq!(
         alice.hear("shuts down"),

@@ -4,13 +4,14 @@
 
 use std::collections::BTreeSet;
 
+use crate::names::Name;
 use crate::protocol;
 
 /// So many names are kept; a server that tells of more is not believed.
 const MAX_NAMES: usize = 10_000;
 
 /// A longer name is none, in bytes.
-const MAX_NAME_BYTES: usize = 128;
+const MAX_NAME_BYTES: usize = 256;
 
 /// The members of a room.
 #[derive(Debug, Default)]
@@ -100,14 +101,14 @@ fn gone(notice: &str) -> Option<&str> {
         .or_else(|| notice.strip_suffix(" fell behind and was dropped"))
 }
 
+/// Whether it is a name of ours, and nothing that would be drawn over its neighbours.
 fn is_name(text: &str) -> bool {
-    (1..=MAX_NAME_BYTES).contains(&text.len()) && !text.contains(char::is_whitespace)
+    Name::parse(text, MAX_NAME_BYTES).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::Name;
 
     fn after(lines: &[&str]) -> (Vec<String>, usize) {
         let mut roster = Roster::default();
@@ -132,6 +133,16 @@ mod tests {
         ]);
         assert_eq!(names, ["alice", "dave"]);
         assert_eq!(count, 2);
+    }
+
+    #[test]
+    fn a_name_is_what_a_server_of_ours_takes_for_one() {
+        let (names, count) = after(&[
+            "* you are हिन्दी; here: café, Z\u{301}\u{301}, \u{202e}x",
+            "* ที่ has joined",
+            "* a:b has joined",
+        ]);
+        assert_eq!((names.len(), count), (3, 3), "{names:?}");
     }
 
     #[test]
