@@ -233,6 +233,50 @@ fn an_unknown_command_is_told_and_never_sent() {
 }
 
 #[test]
+fn everything_that_was_piped_comes_back() {
+    const TEXTS: usize = 100;
+    let server = Server::start(&[]);
+    let mut bob = server.client("bob", &[]);
+    bob.say("$roomcreate den");
+    bob.hear("* you are in den");
+    let mut alice = server.client("alice", &[]);
+    alice.say("$roomjoin den");
+    // More at once than the server takes, which throws away what is more.
+    for n in 0..TEXTS {
+        alice.say(&n.to_string());
+    }
+    alice.end_stdin();
+    for n in 0..TEXTS {
+        assert_eq!(bob.hear("alice: "), format!("alice: {n}"));
+    }
+    let (code, _, stderr) = alice.outcome();
+    assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn texts_that_do_not_come_back_are_counted() {
+    let server = Bare::new();
+    let mut alice = client(server.address(), "alice", &["--answer-wait", "100ms"]);
+    let address = server.let_in("alice");
+    for text in ["one", "two", "three", "four"] {
+        alice.say(text);
+        server.hear(&format!("tx {text}"));
+    }
+    server.send(address, "tx bob: alice: one");
+    server.send(address, "tx alice: one");
+    server.send(address, "no tx * you are in no room");
+    alice.end_stdin();
+    server.hear("by");
+    server.send(address, "by * goodbye");
+    let (code, _, stderr) = alice.outcome();
+    assert_eq!(code, 9);
+    assert!(
+        stderr.starts_with("chat-udp: 2 lines were not heard back from 127.0.0.1:"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn a_goodbye_without_an_answer_is_repeated_and_then_the_client_leaves() {
     let server = Bare::new();
     let mut alice = client(server.address(), "alice", &["--retry", "20ms"]);

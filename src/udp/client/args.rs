@@ -13,7 +13,8 @@ use crate::duration;
 /// leaves. What comes is printed on stdout, one datagram a line; failures are one line on stderr.
 ///
 /// Exit codes: 0 left as asked, 1 another failure, 2 wrong arguments, 3 nobody receives there, 4 no
-/// answer, 6 no such host, 7 the server ended the chat, 8 the server refused the name.
+/// answer, 6 no such host, 7 the server ended the chat, 8 the server refused the name, 9 left, but not
+/// everything that was said has come back.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Name or address of the server's host
@@ -36,7 +37,8 @@ pub struct Args {
           value_parser = clap::value_parser!(u32).range(1..=100))]
     pub tries: u32,
 
-    /// How long a command may go without an answer before the user is told
+    /// How long a command may go without an answer before the user is told, and how long the next of the texts that have
+    /// not come back is waited for before the last datagram
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
     pub answer_wait: Duration,
 

@@ -13,11 +13,14 @@ use tokio::time::{Instant, sleep_until};
 use super::super::wire::{self, Code, Datagram, MAX_DATAGRAM_BYTES};
 use super::args::Args;
 use super::join::{self, Joined, join};
+use super::texts::Texts;
 use super::words::{self, Typed};
 use crate::client::input::{self, Terminal};
 use crate::client::screen::Screen;
 use crate::client::{Exit, Failure, program};
 use crate::limits::TURN;
+use crate::patience::{Bounds, Patience};
+use crate::rate::Pace;
 use crate::{protocol, text};
 
 /// A server that leaves so many signs of life unanswered is gone. Not its silence is measured, which
@@ -26,6 +29,11 @@ const SIGNS_UNANSWERED: u32 = 4;
 
 /// So many commands may wait for their answer; of older ones the user is not told.
 const COMMANDS_WAITING: usize = 64;
+
+/// How fast what is typed is sent, in datagrams a second, and how many may go at once: with the signs of life a little
+/// less than a server takes that is not told otherwise. It throws away what is more.
+const RATE: u32 = 16;
+const BURST: u32 = 40;
 
 /// So many times the last datagram is sent.
 const GOODBYES: u32 = 3;
@@ -54,6 +62,10 @@ async fn run(args: Args) -> Result<(), Failure> {
         unanswered: 0,
         next_sign: now + args.keep_alive,
         waiting: VecDeque::new(),
+        texts: Texts::of(&greeting),
+        pace: Pace::new(RATE, BURST),
+        type_from: now,
+        leaving: None,
         rejoins: 0,
         goodbyes: 0,
         args,
@@ -81,6 +93,12 @@ struct Talk {
     next_sign: Instant,
     /// Commands without an answer so far, and until when it may come.
     waiting: VecDeque<(Code, Instant)>,
+    texts: Texts,
+    pace: Pace,
+    /// When the next line is read.
+    type_from: Instant,
+    /// How long what was said may take to come back; set once the user has left.
+    leaving: Option<Patience>,
     /// Requests to join again that had no answer so far.
     rejoins: u32,
     /// Goodbyes sent so far; with the first the user has left.
@@ -103,6 +121,17 @@ impl Talk {
         let mut turn = 0;
         loop {
             let overdue = self.waiting.front().map(|(_, deadline)| *deadline);
+            let (next_sign, type_from) = (self.next_sign, self.type_from);
+            // Once nothing is owed the last datagram goes at once.
+            let owed = self.leaving.as_ref().filter(|_| self.goodbyes == 0);
+            let owed = owed.map(|patience| match self.texts.unheard() {
+                0 => next_sign.min(Instant::now()),
+                _ => patience.deadline(),
+            });
+            let typed = async {
+                sleep_until(type_from).await;
+                lines.recv().await
+            };
             let step = tokio::select! {
                 biased;
                 received = self.socket.recv(&mut bytes), if turn < TURN => {
@@ -112,9 +141,12 @@ impl Talk {
                         Err(error) => self.gone(&error).map(|()| None),
                     }
                 },
-                line = lines.recv(), if self.goodbyes == 0 => self.take(line).await,
-                () = sleep_until(self.next_sign) => self.sign().await.map(|()| None),
-                () = sleep_until(overdue.unwrap_or(self.next_sign)), if overdue.is_some() => {
+                line = typed, if self.leaving.is_none() => self.take(line).await,
+                () = sleep_until(owed.unwrap_or(next_sign)), if owed.is_some() => {
+                    self.say_goodbye().await.map(|()| None)
+                }
+                () = sleep_until(next_sign) => self.sign().await.map(|()| None),
+                () = sleep_until(overdue.unwrap_or(next_sign)), if overdue.is_some() => {
                     Ok(self.waiting.pop_front().map(|(code, _)| unanswered(code)))
                 }
                 // Datagrams without a pause do not put off the user and the clock.
@@ -130,7 +162,7 @@ impl Talk {
                     if let Some(text) = last {
                         display.show(text).await;
                     }
-                    return ended;
+                    return self.with_unheard(ended);
                 }
             }
         }
@@ -153,6 +185,9 @@ impl Talk {
                     Err(End(None, Err(join::refused(self.server, reason))))
                 }
                 (code, reason) => {
+                    if code == Some(Code::Text) {
+                        self.heard_back();
+                    }
                     self.answered(code);
                     Ok(Some(reason.to_owned()))
                 }
@@ -160,8 +195,31 @@ impl Talk {
             code => {
                 self.rejoins = 0;
                 self.answered(Some(code));
+                if code == Code::Text && self.texts.is_own(&text) {
+                    self.heard_back();
+                }
                 Ok(Some(text))
             }
+        }
+    }
+
+    fn heard_back(&mut self) {
+        self.texts.heard();
+        if let Some(patience) = &mut self.leaving {
+            patience.restart();
+        }
+    }
+
+    /// The end of a user who has left is a failure if something that was said has not come back.
+    fn with_unheard(&self, ended: Result<(), Failure>) -> Result<(), Failure> {
+        let (texts, server) = (self.texts.unheard(), self.server.to_string());
+        match ended {
+            Ok(()) if texts == 0 => Ok(()),
+            Ok(()) => {
+                let lost = "they were lost, or only the signs that they have arrived were";
+                Err(Failure::unheard(texts, &server, lost))
+            }
+            Err(failure) => Err(failure.and_unheard(texts)),
         }
     }
 
@@ -189,9 +247,23 @@ impl Talk {
         match line.as_deref().map_or(Typed::Leave, words::read) {
             Typed::Nothing => Ok(None),
             Typed::Wrong(told) => Ok(Some(told)),
-            Typed::Leave => self.say_goodbye().await.map(|()| None),
+            Typed::Leave => {
+                let silence = self.args.answer_wait;
+                // Each text that comes back begins it anew, and there are only so many.
+                let bounds = Bounds {
+                    silence,
+                    limit: silence,
+                };
+                self.leaving = Some(Patience::new(bounds));
+                Ok(None)
+            }
             Typed::Send(code, text) => {
+                let now = Instant::now();
+                self.type_from = self.pace.count(now).unwrap_or(now);
                 self.send(code, &text).await?;
+                if code == Code::Text {
+                    self.texts.say();
+                }
                 if words::command_of(code).is_some() {
                     if self.waiting.len() == COMMANDS_WAITING {
                         self.waiting.pop_front();
