@@ -26,6 +26,9 @@ const NASTY: [&str; 12] = [
 /// A long line, in bytes.
 const LONG_LINE_BYTES: usize = 1024 * 1024;
 
+/// Commands of telnet in one visit.
+const TELNET_COMMANDS: usize = 20_000;
+
 /// A generator of its own for each attacker.
 pub(crate) fn rng(attacker: u64) -> Rng {
     Rng::with_seed(SEED ^ attacker.wrapping_mul(0x9e37_79b9_7f4a_7c15))
@@ -68,6 +71,25 @@ pub(crate) fn requests(rng: &mut Rng) -> String {
         .unwrap();
     }
     requests
+}
+
+/// Commands of telnet: requests that want an answer each, and a subnegotiation without end.
+pub(crate) fn telnet(rng: &mut Rng) -> Vec<u8> {
+    const COMMANDS: [&[u8]; 7] = [
+        b"\xff\xfd", // DO, and whatever option follows
+        b"\xff\xfb", // WILL
+        b"\xff\xf6", // AYT
+        b"\xff\xf4", // IP
+        b"\xff\xff", // a byte of text
+        b"\xff\xf0", // the end of nothing
+        b"ciao\r\0",
+    ];
+    let mut bytes: Vec<u8> = (0..TELNET_COMMANDS)
+        .flat_map(|_| COMMANDS[rng.usize(..COMMANDS.len())])
+        .copied()
+        .collect();
+    bytes.extend(b"\xff\xfa");
+    bytes
 }
 
 /// A line of a mebibyte.

@@ -197,12 +197,12 @@ impl Attacker {
         self.add(|counters| &counters.churned, 1);
     }
 
-    /// Random bytes, or a name and hostile text, or requests of a browser that lost its way, or a line of a
-    /// mebibyte.
+    /// Random bytes, or a name and hostile text, or requests of a browser that lost its way, or commands of telnet, or a
+    /// line of a mebibyte.
     async fn make_noise(&self, turn: u64) {
         let mut rng = noise::rng(turn * 256 + u64::from(self.number));
         let mut stream = self.connect().await;
-        let bytes = match turn % 4 {
+        let bytes = match turn % 5 {
             0 => noise::bytes(&mut rng, RANDOM_BYTES),
             1 => {
                 let texts: Vec<_> = (0..20).map(|_| noise::text(&mut rng)).collect();
@@ -210,6 +210,7 @@ impl Attacker {
                 format!("{name}{}\n", texts.join("\n")).into_bytes()
             }
             2 => noise::requests(&mut rng).into_bytes(),
+            3 => [b"telnet\n", noise::telnet(&mut rng).as_slice()].concat(),
             _ => [b"long\n", noise::long_line(&mut rng).as_slice()].concat(),
         };
         // The server may be done with such a visitor at any time.
