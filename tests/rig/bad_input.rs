@@ -213,6 +213,11 @@ fn large_and_strange_texts_are_refused_in_good_time() {
         format!("name: {}\n", "\u{202e}".repeat(100_000)),
         format!("version: 1\nmatrix: {{ a: [{}] }}\n", "x, ".repeat(100_000)),
         format!("version: {}", "\0".repeat(100_000)),
+        format!(
+            "version: 1\nmatrix: {{ a: [{}] }}\nexclude: [{}]\n",
+            lines(5000, |value| format!("v{value},")),
+            "{ a: ['*', '*1*'] }, ".repeat(20_000)
+        ),
         "%YAML 1.2\n---\n...\n---\n".repeat(1000),
         "\u{feff}".to_owned(),
         "${${${".repeat(1000),

@@ -262,11 +262,58 @@ fn include_brings_back_what_exclude_took_out_in_its_place() {
     assert_eq!(matrix.excluded[0].reason.as_deref(), Some("all"));
 }
 
+/// The cells of `ragged.yaml` with what is done and checked in each.
+#[test]
+fn listed_cells_may_lack_an_axis_and_their_steps_come_from_several() {
+    let text = include_str!("good/ragged.yaml");
+    let spec = parse("ragged.yaml", Path::new(""), text.to_owned());
+    let spec = spec.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let matrix = rig::plan::validate(&spec);
+    let matrix = matrix.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let told = matrix.cells.iter().map(|cell| {
+        let plan = planned(&spec, &cell.name);
+        let steps: Vec<&str> = plan.steps.iter().map(|step| step.text.as_str()).collect();
+        let checks: Vec<&str> = plan
+            .checks
+            .iter()
+            .map(|check| check.text.as_str())
+            .collect();
+        let (steps, checks) = (steps.join("; "), checks.join("; "));
+        format!("{}\n  steps {steps}\n  checks {checks}\n", cell.name)
+    });
+    let excluded = matrix.excluded.iter();
+    let excluded = excluded.map(|e| format!("excluded {}: {:?}\n", e.cell.name, e.reason));
+    assert_snapshot("ragged", &told.chain(excluded).collect::<String>());
+}
+
+#[test]
+fn lists_leave_out_the_axes_that_a_cell_lacks() {
+    let list = |args: &[&str]| rig_list_of("ragged.yaml", args);
+    let (code, stdout, stderr) = list(&["--excluded", "--json"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let rows: Vec<serde_json::Value> = stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let lacking = |row: &&serde_json::Value| row["values"].get("client").is_none();
+    let lacking: Vec<_> = rows.iter().filter(lacking).collect();
+    assert_eq!(lacking.len(), 3);
+    assert_eq!(lacking[0]["name"], "server=ours,ending=idle");
+    let keys: Vec<&String> = lacking[0].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["name", "values", "excluded"], "nothing of the file");
+    let (code, stdout, _) = list(&["--filter", "client=netcat,ending=quit"]);
+    assert_eq!((code, stdout.lines().count()), (Some(0), 3), "{stdout}");
+}
+
 fn rig_list(args: &[&str]) -> (Option<i32>, String, String) {
+    rig_list_of("chat-endings.yaml", args)
+}
+
+fn rig_list_of(file: &str, args: &[&str]) -> (Option<i32>, String, String) {
     let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rig"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/rig/good"))
         .arg("list")
-        .arg("chat-endings.yaml")
+        .arg(file)
         .args(args)
         .output()
         .unwrap();

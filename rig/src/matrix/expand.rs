@@ -1,9 +1,11 @@
 //! From axes to cells.
 
+use std::collections::{HashMap, HashSet};
+
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use crate::spec::{CellRule, Diagnostics, ExpectedFailure, Problem, Spec};
+use crate::spec::{CellRule, CellsEntry, Diagnostics, ExpectedFailure, Place, Problem, Spec};
 
 /// The most cells that a matrix may have, excluded ones included.
 pub const MAX_CELLS: usize = 10_000;
@@ -15,8 +17,11 @@ pub const MAX_CELL_NAME_BYTES: usize = 200;
 pub struct Cell {
     /// Stable name: `server=ours,client=netcat`, or the name of a matrix without axes.
     pub name: String,
-    /// Value on each axis, in the order of the file.
+    /// Value on each axis that it has one of, in the order of the file.
     pub values: IndexMap<String, String>,
+    /// Where the file lists it, if it lists its cells.
+    #[serde(skip)]
+    pub listed: Option<Place>,
 }
 
 impl Cell {
@@ -49,19 +54,43 @@ pub struct Matrix {
     pub excluded: Vec<Excluded>,
 }
 
-/// Forms the product of the axes, takes out what `exclude` names and puts back what `include`
-/// names.
+/// Takes the cells that the file lists, or else the product of the axes, takes out what `exclude`
+/// names and puts back what `include` names.
 ///
 /// # Errors
-/// Too many cells, names that are too long, an `include` of cells that are there already, or
-/// nothing left.
+/// Too many cells, names that are too long, cells that are listed twice, rules that name no cell, an
+/// `include` of cells that are there already, or nothing left.
 pub fn expand(spec: &Spec) -> Result<Matrix, Diagnostics> {
     let wrong = |problems| Diagnostics::new(spec.source.clone(), problems);
-    let product = product(spec).map_err(|problem| wrong(vec![problem]))?;
+    let named = if spec.cells.is_empty() {
+        product(spec)
+    } else {
+        listed(spec)
+    };
+    let named = named.map_err(|problem| wrong(vec![problem]))?;
+    let mut problems = twice(&named);
+    problems.extend(naming_nothing(spec, &named));
+    let (matrix, doubled) = choose(spec, named);
+    problems.extend(doubled);
+    problems.extend(idle(spec, &matrix.cells));
+    if matrix.cells.is_empty() {
+        let place = spec.exclude.first().map(|rule| rule.place);
+        let problem = Problem::of_file("no cell is left: `exclude` takes out all of them");
+        problems.push(at(place, problem));
+    }
+    if problems.is_empty() {
+        Ok(matrix)
+    } else {
+        Err(wrong(problems))
+    }
+}
+
+/// Takes out what `exclude` names and puts back what `include` names, and tells which `include` names a
+/// cell that is there anyway.
+fn choose(spec: &Spec, named: Vec<Cell>) -> (Matrix, impl Iterator<Item = Problem>) {
     let mut matrix = Matrix::default();
-    let mut problems = Vec::new();
     let mut doubled: Vec<Option<String>> = vec![None; spec.include.len()];
-    for cell in product {
+    for cell in named {
         let exclude = spec.exclude.iter().find(|rule| cell.fits(rule));
         let mut includes = (0..).zip(&spec.include).filter(|(_, rule)| cell.fits(rule));
         let include: Option<(usize, _)> = includes.next();
@@ -80,25 +109,14 @@ pub fn expand(spec: &Spec) -> Result<Matrix, Diagnostics> {
             }),
         }
     }
-    for (rule, cell) in spec.include.iter().zip(doubled) {
-        if let Some(cell) = cell {
-            let message = format!("cell {cell} is there already");
-            let hint = "`include` brings back cells that `exclude` took out, each once";
-            problems.push(Problem::at(rule.place, message).hint(hint));
-        }
-    }
-    problems.extend(idle(spec, &matrix.cells));
-    if matrix.cells.is_empty() {
-        let place = spec.exclude.first().map(|rule| rule.place);
-        let mut problem = Problem::of_file("no cell is left: `exclude` takes out all of them");
-        problem.place = place;
-        problems.push(problem);
-    }
-    if problems.is_empty() {
-        Ok(matrix)
-    } else {
-        Err(wrong(problems))
-    }
+    let doubled = spec.include.iter().zip(doubled);
+    let doubled = doubled.filter_map(|(rule, cell)| {
+        let message = format!("cell {} is there already", cell?);
+        let hint = "`include` brings back cells that `exclude` took out, each once; `cells` lists \
+            those that are no combination of all axes";
+        Some(Problem::at(rule.place, message).hint(hint))
+    });
+    (matrix, doubled)
 }
 
 /// Why a cell is expected to fail, if it is: the first entry that names it tells.
@@ -122,36 +140,115 @@ fn idle<'s>(spec: &'s Spec, cells: &'s [Cell]) -> impl Iterator<Item = Problem> 
         })
 }
 
+/// Cells that the file lists more than once: of each entry the first one that an entry before it, or
+/// it itself, has named.
+fn twice(cells: &[Cell]) -> Vec<Problem> {
+    let mut seen: HashMap<&str, Option<Place>> = HashMap::new();
+    let mut told = HashSet::new();
+    let mut problems = Vec::new();
+    for cell in cells {
+        let Some(first) = seen.insert(&cell.name, cell.listed) else {
+            continue;
+        };
+        let Some(place) = cell.listed.filter(|place| told.insert(*place)) else {
+            continue;
+        };
+        let message = format!("cell {} is listed twice", cell.name);
+        let problem = Problem::at(place, message).hint("name it in one entry, and there once");
+        problems.push(match first.filter(|first| *first != place) {
+            Some(first) => problem.other(first, "listed first"),
+            None => problem,
+        });
+    }
+    problems
+}
+
+/// Rules of `exclude` and `include` that name no cell. Of the product of the axes each names some.
+fn naming_nothing<'s>(spec: &'s Spec, cells: &'s [Cell]) -> impl Iterator<Item = Problem> + 's {
+    let rules = spec.exclude.iter().chain(&spec.include);
+    let idle = rules.filter(move |rule| !cells.iter().any(|cell| cell.fits(rule)));
+    idle.map(|rule| {
+        let hint = "no entry of `cells` lists a cell with these values";
+        Problem::at(rule.place, "the rule names no cell").hint(hint)
+    })
+}
+
 /// Every combination of values, the last axis varying fastest.
 fn product(spec: &Spec) -> Result<Vec<Cell>, Problem> {
-    let count = spec
-        .axes
-        .values()
-        .try_fold(1_usize, |count, axis| count.checked_mul(axis.values.len()))
-        .filter(|&count| count <= MAX_CELLS);
-    if count.is_none() {
-        let place = spec.axes.values().next().map(|axis| axis.place);
-        let mut problem = Problem::of_file(format!("the matrix has more than {MAX_CELLS} cells"));
-        problem.place = place;
-        return Err(problem.hint("split the file, or take values away"));
+    let first = spec.axes.values().next().map(|axis| axis.place);
+    let axes = spec.axes.iter();
+    let axes: Vec<_> = axes
+        .map(|(name, axis)| (name, axis.values.keys().collect()))
+        .collect();
+    add_up(0, &axes).map_err(|problem| at(first, problem))?;
+    let named = rows(&axes)
+        .into_iter()
+        .map(|values| cell(spec, values, None));
+    let named: Result<_, _> = named.collect();
+    named.map_err(|problem| at(first, problem))
+}
+
+/// The cells that the file lists, in the order of its entries; within one the last axis varies fastest.
+fn listed(spec: &Spec) -> Result<Vec<Cell>, Problem> {
+    let mut count = 0;
+    let mut cells = Vec::new();
+    for entry in &spec.cells {
+        let here = |problem| at(Some(entry.place), problem);
+        let axes = axes_of(spec, entry);
+        count = add_up(count, &axes).map_err(here)?;
+        for values in rows(&axes) {
+            cells.push(cell(spec, values, Some(entry.place)).map_err(here)?);
+        }
     }
+    Ok(cells)
+}
+
+/// Axes with values.
+type Axes<'s> = Vec<(&'s String, Vec<&'s String>)>;
+
+/// The axes that an entry names, in the order of the file, so that equal cells have equal names.
+fn axes_of<'s>(spec: &'s Spec, entry: &'s CellsEntry) -> Axes<'s> {
+    let named = spec.axes.keys().filter_map(|axis| {
+        let values = entry.values.conditions.get(axis)?.iter();
+        Some((axis, values.map(|value| &value.value).collect()))
+    });
+    named.collect()
+}
+
+/// How many cells there are with the combinations of some axes.
+fn add_up(before: usize, axes: &Axes<'_>) -> Result<usize, Problem> {
+    let mut lens = axes.iter().map(|(_, values)| values.len());
+    let count = lens.try_fold(1_usize, usize::checked_mul);
+    let count = count.and_then(|count| before.checked_add(count));
+    count.filter(|&count| count <= MAX_CELLS).ok_or_else(|| {
+        let message = format!("the matrix has more than {MAX_CELLS} cells");
+        Problem::of_file(message).hint("split the file, or take values away")
+    })
+}
+
+/// Every combination, the last axis varying fastest.
+fn rows(axes: &Axes<'_>) -> Vec<IndexMap<String, String>> {
     let mut rows: Vec<IndexMap<String, String>> = vec![IndexMap::new()];
-    for (name, axis) in &spec.axes {
+    for (name, values) in axes {
         rows = rows
             .iter()
             .flat_map(|row| {
-                axis.values.keys().map(move |value| {
+                values.iter().map(move |&value| {
                     let mut row = row.clone();
-                    row.insert(name.clone(), value.clone());
+                    row.insert((*name).clone(), value.clone());
                     row
                 })
             })
             .collect();
     }
-    rows.into_iter().map(|values| cell(spec, values)).collect()
+    rows
 }
 
-fn cell(spec: &Spec, values: IndexMap<String, String>) -> Result<Cell, Problem> {
+fn cell(
+    spec: &Spec,
+    values: IndexMap<String, String>,
+    listed: Option<Place>,
+) -> Result<Cell, Problem> {
     let name = if values.is_empty() {
         spec.name.clone()
     } else {
@@ -159,11 +256,18 @@ fn cell(spec: &Spec, values: IndexMap<String, String>) -> Result<Cell, Problem> 
         pairs.join(",")
     };
     if name.len() > MAX_CELL_NAME_BYTES {
-        let mut problem = Problem::of_file(format!(
+        let problem = Problem::of_file(format!(
             "the cell's name {name} is longer than {MAX_CELL_NAME_BYTES} bytes"
         ));
-        problem.place = spec.axes.values().next().map(|axis| axis.place);
         return Err(problem.hint("shorten the names of axes and values"));
     }
-    Ok(Cell { name, values })
+    Ok(Cell {
+        name,
+        values,
+        listed,
+    })
+}
+
+fn at(place: Option<Place>, problem: Problem) -> Problem {
+    Problem { place, ..problem }
 }

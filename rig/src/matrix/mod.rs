@@ -1,4 +1,4 @@
-//! The cells of a matrix: the product of its axes, without what is excluded.
+//! The cells of a matrix: those that it lists, or the product of its axes, without what is excluded.
 
 mod expand;
 mod filter;

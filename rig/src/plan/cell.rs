@@ -11,7 +11,8 @@ use super::topology::{Joined, Topology};
 use crate::matrix::Cell;
 use crate::pattern::Pattern;
 use crate::spec::{
-    Fault, Field, FromText, Hole, Located, Place, Problem, Spec, Template, When, hint_for,
+    AxisValue, Fault, Field, FromText, Hole, Located, Place, Problem, Spec, Template, When,
+    hint_for,
 };
 use crate::units::{HostName, NetworkName, NodeName};
 
@@ -193,15 +194,11 @@ impl<'a> Placement<'a> {
             Field::Template(template) => template.only_hole(),
             Field::Fixed(_) => None,
         };
-        let chosen = |axis: &str| {
-            let value = self.cell.value(axis)?;
-            self.spec.axes.get(axis)?.values.get(value)
-        };
         let place = match hole {
-            Some(Hole::Axis(axis)) => chosen(axis).map(|value| value.place),
-            Some(Hole::Setting { axis, key }) => {
-                chosen(axis).and_then(|value| Some(value.settings.get(key)?.place))
-            }
+            Some(Hole::Axis(axis)) => self.chosen(axis).map(|(_, value)| value.place),
+            Some(Hole::Setting { axis, key }) => self
+                .chosen(axis)
+                .and_then(|(_, value)| Some(value.settings.get(key)?.place)),
             _ => None,
         };
         place.unwrap_or(field.place())
@@ -285,7 +282,7 @@ impl<'a> Placement<'a> {
                 .cell
                 .value(axis)
                 .map(str::to_owned)
-                .ok_or_else(|| Problem::at(place, format!("the cell has no axis `{axis}`"))),
+                .ok_or_else(|| self.lacks(axis, place)),
             Hole::Setting { axis, key } => self.setting(axis, key, place),
             Hole::Address(name) => {
                 let viewer = viewer.and_then(|viewer| self.nodes.get(viewer));
@@ -297,16 +294,31 @@ impl<'a> Placement<'a> {
     }
 
     fn setting(&self, axis: &str, key: &str, place: Place) -> Result<String, Problem> {
-        let value = self.cell.value(axis).unwrap_or_default();
-        let chosen = self.spec.axes.get(axis).and_then(|a| a.values.get(value));
-        let setting = chosen.and_then(|value| value.settings.get(key));
+        let (value, chosen) = self.chosen(axis).ok_or_else(|| self.lacks(axis, place))?;
+        let setting = chosen.settings.get(key);
         setting.map(|text| text.value.clone()).ok_or_else(|| {
-            let problem = Problem::at(place, format!("`{axis}={value}` has no setting `{key}`"));
-            match chosen {
-                Some(chosen) => problem.other(chosen.place, "this value lacks it"),
-                None => problem,
-            }
+            Problem::at(place, format!("`{axis}={value}` has no setting `{key}`"))
+                .other(chosen.place, "this value lacks it")
         })
+    }
+
+    /// The cell's value on an axis, with what the file says of it.
+    pub(super) fn chosen(&self, axis: &str) -> Option<(&'a str, &'a AxisValue)> {
+        let value = self.cell.value(axis)?;
+        Some((value, self.spec.axes.get(axis)?.values.get(value)?))
+    }
+
+    /// Something asks for the value on an axis that the cell has none of.
+    pub(super) fn lacks(&self, axis: &str, place: Place) -> Problem {
+        let message = format!("the cell has no value of axis `{axis}`");
+        let hint = format!(
+            "list the cell with one, or say of what asks for it `when: {{ {axis}: \"*\" }}`"
+        );
+        let problem = Problem::at(place, message).hint(hint);
+        match self.cell.listed {
+            Some(listed) => problem.other(listed, "the cell is listed here"),
+            None => problem,
+        }
     }
 
     /// The address of a node's host, or of a host, as seen from another host.

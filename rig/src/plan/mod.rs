@@ -10,6 +10,7 @@ mod losses;
 mod steps;
 mod topology;
 mod types;
+mod uses;
 mod validate;
 mod windows;
 

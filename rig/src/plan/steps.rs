@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use super::cell::{Named, Placement};
 use super::faults::{Change, Condition};
-use super::{Action, HostFault, Input, LinkPlan, SocketRows, Step, links, losses, windows};
+use super::{Action, HostFault, Input, LinkPlan, SocketRows, Step, links, losses, uses, windows};
 use crate::link::{Settings, Side};
 use crate::spec::{
     ActionSpec, Field, Implementation, LeaveSpec, MAX_STEPS, Place, Problem, SettingSpec, StepSpec,
-    Template,
+    Template, UseSpec,
 };
 use crate::units::{HostName, MarkName, NetworkName, NodeName, ScreenName};
 
@@ -31,6 +31,8 @@ pub(super) fn steps(
         marks: HashMap::new(),
         screens: HashMap::new(),
         settings: links.iter().map(at_first).collect(),
+        using: Vec::new(),
+        uses: 0,
         is_full: false,
     };
     planner.add_all(&placement.spec.steps);
@@ -49,6 +51,10 @@ struct Planner<'a, 'p> {
     screens: HashMap<ScreenName, Place>,
     /// What each link does by now.
     settings: HashMap<HostName, [Settings; 2]>,
+    /// The uses of axes that the present step is below.
+    using: Vec<&'a UseSpec>,
+    /// How many uses there were: they count as steps, so that empty ones have an end, too.
+    uses: usize,
     /// There are too many steps, which is told once.
     is_full: bool,
 }
@@ -62,25 +68,37 @@ impl<'a> Planner<'a, '_> {
             if !self.placement.holds(&step.when) {
                 continue;
             }
-            if let ActionSpec::Use(axis) = &step.action {
-                let value = self.placement.cell.value(&axis.value);
-                let axis = self.placement.spec.axes.get(&axis.value);
-                let chosen = value.and_then(|value| axis?.values.get(value));
-                // A value without `do` does nothing here; one without any is refused earlier.
-                self.add_all(chosen.and_then(|c| c.steps.as_deref()).unwrap_or_default());
-                continue;
-            }
-            if self.steps.len() >= MAX_STEPS {
+            if self.steps.len() + self.uses >= MAX_STEPS {
                 let message = format!("more than {MAX_STEPS} steps in a cell");
                 self.problems.push(Problem::at(step.place, message));
                 self.is_full = true;
                 return;
+            }
+            if let ActionSpec::Use(all) = &step.action {
+                for used in all {
+                    self.add_used(used);
+                }
+                continue;
             }
             match self.action(step) {
                 Ok(Some(action)) => self.add(step, action),
                 Ok(None) => {}
                 Err(problem) => self.problems.push(problem),
             }
+        }
+    }
+
+    /// Adds the steps that a cell's value on an axis brings along.
+    fn add_used(&mut self, used: &'a UseSpec) {
+        self.uses += 1;
+        let steps = uses::may_nest(&self.using, used);
+        match steps.and_then(|()| uses::steps(self.placement, used)) {
+            Ok(steps) => {
+                self.using.push(used);
+                self.add_all(steps);
+                self.using.pop();
+            }
+            Err(problem) => self.problems.push(problem),
         }
     }
 

@@ -5,10 +5,17 @@ use indexmap::IndexMap;
 use super::names::Kind;
 use super::read::Reader;
 use super::tree::{Entry, Node as Tree, Value};
-use super::{Axis, AxisValue, CellRule, ExpectedFailure, Located, Place, Problem, When};
+use super::words::Wildcard;
+use super::{
+    Axis, AxisValue, CellRule, CellsEntry, ExpectedFailure, Located, Place, Problem, ValueSteps,
+    When,
+};
 
 /// Words that cannot name an axis, because `${…}` or a rule uses them otherwise.
 const RESERVED: [&str; 5] = ["node", "text", "address", "reason", "fails"];
+
+/// The most values that the wildcards of a file may be compared with, all together.
+const MAX_COMPARED_VALUES: usize = 250_000;
 
 impl Reader<'_> {
     pub(super) fn axes(&mut self, node: &Tree) -> IndexMap<String, Axis> {
@@ -74,7 +81,7 @@ impl Reader<'_> {
         let value = AxisValue {
             place: name.place,
             settings: IndexMap::new(),
-            steps: None,
+            steps: ValueSteps::None,
         };
         values.insert(name.value, value);
     }
@@ -82,10 +89,10 @@ impl Reader<'_> {
     /// A value with settings and perhaps steps.
     fn axis_value(&mut self, place: Place, node: &Tree) -> AxisValue {
         let mut settings = IndexMap::new();
-        let mut steps = None;
+        let mut steps = ValueSteps::None;
         for (key, value) in self.named(node, "settings of a value") {
             if key.value == "do" {
-                steps = Some(self.steps(value, false));
+                steps = self.value_steps(value);
             } else if let Some(text) = self.text(value, "a text, the setting's value") {
                 settings.insert(key.value.clone(), text);
             }
@@ -95,6 +102,16 @@ impl Reader<'_> {
             settings,
             steps,
         }
+    }
+
+    /// A list of steps, or several by name.
+    fn value_steps(&mut self, node: &Tree) -> ValueSteps {
+        let Value::Map(_) = node.value else {
+            return ValueSteps::All(self.steps(node));
+        };
+        let parts = self.named(node, "steps by name").iter();
+        let parts = parts.map(|(key, steps)| (key.value.clone(), self.steps(steps)));
+        ValueSteps::Parts(parts.collect())
     }
 
     /// Which cells are meant: `{ axis: value, other: [one, two] }`.
@@ -116,8 +133,8 @@ impl Reader<'_> {
             }
             let mut allowed = Vec::new();
             for item in value.one_or_more() {
-                match self.axis_value_name(&key.value, item) {
-                    Some(value) => allowed.push(value),
+                match self.axis_values_named(&key.value, item) {
+                    Some(values) => allowed.extend(values),
                     None => sound = false,
                 }
             }
@@ -130,17 +147,62 @@ impl Reader<'_> {
         sound.then_some(when)
     }
 
-    fn axis_value_name(&mut self, axis: &str, node: &Tree) -> Option<Located<String>> {
-        let name = self.word::<String>(node, "the name of a value")?;
+    /// The value of an axis that is named, or those that a wildcard fits, in the order of the axis.
+    fn axis_values_named(&mut self, axis: &str, node: &Tree) -> Option<Vec<Located<String>>> {
+        let Located { value: name, place } = self.word::<Wildcard>(node, "the name of a value")?;
         let values = &self.names.axes.get(axis)?.values;
-        if values.contains(&name.value) {
-            return Some(name);
+        if values.contains(name.text()) {
+            return Some(vec![Located::new(name.text().to_owned(), place)]);
+        }
+        let mut problem = format!("axis `{axis}` has no value `{}`", name.text());
+        if name.is_wild() {
+            self.compared = self.compared.saturating_add(values.len());
+            if self.compared > MAX_COMPARED_VALUES {
+                let message = "the wildcards of the file stand for too much";
+                let hint = format!("all of them may be compared with {MAX_COMPARED_VALUES} values");
+                self.problem(Problem::at(place, message).hint(hint));
+                return None;
+            }
+            let fitting = values.iter().filter(|value| name.fits(value)).cloned();
+            let fitting: Vec<_> = fitting.map(|value| Located::new(value, place)).collect();
+            if !fitting.is_empty() {
+                return Some(fitting);
+            }
+            problem = format!("no value of axis `{axis}` is like `{}`", name.text());
         }
         let known: Vec<&str> = values.iter().map(String::as_str).collect();
-        let hint = self.hint(&name.value, "values", &known);
-        let message = format!("axis `{axis}` has no value `{}`", name.value);
-        self.problem(Problem::at(name.place, message).maybe_hint(hint));
+        let hint = self.hint(name.text(), "values", &known);
+        self.problem(Problem::at(place, problem).maybe_hint(hint));
         None
+    }
+
+    /// The entries of `cells`.
+    pub(super) fn listed_cells(&mut self, node: &Tree) -> Vec<CellsEntry> {
+        let items = self.list(node, "`cells`");
+        if items.is_empty() && matches!(node.value, Value::Null | Value::Seq(_)) {
+            let hint = "without `cells` every combination of the axes is a cell";
+            self.problem(Problem::at(node.place, "`cells` lists no cell").hint(hint));
+        }
+        items
+            .iter()
+            .filter_map(|item| self.cells_entry(item))
+            .collect()
+    }
+
+    fn cells_entry(&mut self, node: &Tree) -> Option<CellsEntry> {
+        let Value::Map(entries) = &node.value else {
+            self.expected(node, "cells: a map of axes and values");
+            return None;
+        };
+        let values = self.conditions(entries.iter())?;
+        if values.is_always() {
+            self.problem(Problem::at(node.place, "the entry names no axis"));
+            return None;
+        }
+        Some(CellsEntry {
+            values,
+            place: node.place,
+        })
     }
 
     /// The rules of `exclude` or `include`.

@@ -70,6 +70,7 @@ impl Opened {
             dir: &self.dir,
             names: Names::collect(&self.root),
             patterns: Library::builtin().clone(),
+            compared: 0,
             problems: Vec::new(),
         }
     }
@@ -87,7 +88,7 @@ pub(super) fn parse_tree(opened: Opened) -> Result<Spec, Diagnostics> {
 }
 
 /// The keys of a matrix file.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "version",
     "name",
     "timeouts",
@@ -98,6 +99,7 @@ const KEYS: [&str; 16] = [
     "hosts",
     "links",
     "matrix",
+    "cells",
     "exclude",
     "include",
     "expected-failures",
@@ -143,6 +145,9 @@ impl Reader<'_> {
             hosts: hosts.map(|n| self.hosts(n)).unwrap_or_default(),
             links: part("links").map(|n| self.links(n)).unwrap_or_default(),
             axes: part("matrix").map(|n| self.axes(n)).unwrap_or_default(),
+            cells: part("cells")
+                .map(|n| self.listed_cells(n))
+                .unwrap_or_default(),
             exclude: part("exclude")
                 .map(|n| self.cell_rules(n, "`exclude`"))
                 .unwrap_or_default(),
@@ -153,7 +158,7 @@ impl Reader<'_> {
                 .map(|n| self.expected_failures(n))
                 .unwrap_or_default(),
             nodes: nodes.map(|n| self.nodes(n)).unwrap_or_default(),
-            steps: steps.map(|n| self.steps(n, true)).unwrap_or_default(),
+            steps: steps.map(|n| self.steps(n)).unwrap_or_default(),
             checks: part("checks").map(|n| self.checks(n)).unwrap_or_default(),
             name: name?.value,
         })

@@ -39,13 +39,13 @@ pub use place::{Located, Place};
 pub use source::Source;
 pub use template::{Field, Hole, Part, Template};
 pub use types::{
-    ActionSpec, Axis, AxisValue, BaseImage, CargoBuild, CellRule, CheckSpec, CheckSpecKind,
-    ClosedBy, Copies, DEFAULT_DISPLAY, DEFAULT_START_TIMEOUT, DEFAULT_STEP_TIMEOUT,
+    ActionSpec, Axis, AxisValue, BaseImage, CargoBuild, CellRule, CellsEntry, CheckSpec,
+    CheckSpecKind, ClosedBy, Copies, DEFAULT_DISPLAY, DEFAULT_START_TIMEOUT, DEFAULT_STEP_TIMEOUT,
     DEFAULT_STOP_GRACE, DisplaySize, DisplaySpec, ExitSpec, ExpectedFailure, FlowCheckSpec,
     FlowEnd, FlowEnds, Host, HostFault, Image, ImageBuild, ImageOrigin, Implementation, LeaveSpec,
     LinkSpec, Linking, LoseSpec, MAX_HOSTS, MAX_LINKS, MAX_NETWORKS, MAX_NODES, MAX_RENDERED_BYTES,
     MAX_STEPS, Nat, Node, PacketEvent, ReadySpec, SaySpec, Seed, SettingSpec, SocketPattern, Spec,
-    StepSpec, Stream, Timeouts, Times, When, WindowStep,
+    StepSpec, Stream, Timeouts, Times, UseSpec, ValueSteps, When, WindowStep,
 };
 pub(crate) use windows::{DISPLAY, display_is_given};
 pub use windows::{LAST_SCREEN, MAX_DISPLAY_SIDE, MIN_DISPLAY_SIDE};

@@ -36,8 +36,10 @@ pub(super) struct AxisNames {
     pub(super) values: IndexSet<String>,
     /// Settings of any of the values.
     pub(super) settings: IndexSet<String>,
-    /// Some value says what `use` does.
+    /// Some value has steps without a name.
     pub(super) has_steps: bool,
+    /// Names of the steps of any of the values.
+    pub(super) parts: IndexSet<String>,
 }
 
 impl Names {
@@ -72,9 +74,16 @@ impl Names {
             for (value, settings) in values.entries() {
                 found.values.insert(value.value.clone());
                 found.settings.extend(keys(Some(settings)));
-                names.find_marks(settings.get("do"));
+                let steps = settings.get("do");
+                let parts = steps.map_or(&[][..], Node::entries);
+                found.has_steps |= steps.is_some() && parts.is_empty();
+                names.find_marks(steps);
+                for (part, steps) in parts {
+                    found.parts.insert(part.value.clone());
+                    names.find_marks(Some(steps));
+                }
             }
-            found.has_steps = found.settings.shift_remove("do");
+            found.settings.shift_remove("do");
             names.axes.insert(axis.value.clone(), found);
         }
         names.find_marks(root.get("steps"));

@@ -22,6 +22,8 @@ pub(super) struct Reader<'a> {
     pub(super) names: Names,
     /// What the names in patterns stand for.
     pub(super) patterns: Library,
+    /// How many values of axes the wildcards were compared with.
+    pub(super) compared: usize,
     pub(super) problems: Vec<Problem>,
 }
 

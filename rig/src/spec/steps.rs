@@ -3,7 +3,9 @@
 use super::names::Kind;
 use super::read::{Fields, Reader, Scope};
 use super::tree::{Node as Tree, Value};
-use super::{ActionSpec, DEFAULT_STOP_GRACE, Field, HostFault, Located, Problem, StepSpec};
+use super::{
+    ActionSpec, DEFAULT_STOP_GRACE, Field, HostFault, Located, Problem, StepSpec, UseSpec,
+};
 use crate::units::{MarkName, NodeName, Signal};
 
 /// What a step can do, with the keys that go with each; `within` and `when` go with all.
@@ -45,25 +47,18 @@ const DETAILS: [&str; 14] = [
 ];
 
 impl Reader<'_> {
-    /// A list of steps; `use_allowed` is false in the `do` of an axis value.
-    pub(super) fn steps(&mut self, node: &Tree, use_allowed: bool) -> Vec<StepSpec> {
+    /// A list of steps.
+    pub(super) fn steps(&mut self, node: &Tree) -> Vec<StepSpec> {
         let items = self.list(node, "steps");
-        items
-            .iter()
-            .filter_map(|item| self.step(item, use_allowed))
-            .collect()
+        items.iter().filter_map(|item| self.step(item)).collect()
     }
 
-    fn step(&mut self, node: &Tree, use_allowed: bool) -> Option<StepSpec> {
+    fn step(&mut self, node: &Tree) -> Option<StepSpec> {
         let actions = ACTIONS.map(|(action, _)| action);
         let action = self.kind_of(node, "a step", &actions, &DETAILS)?;
         let (_, keys) = ACTIONS.into_iter().find(|(name, _)| *name == action)?;
         let what = "this step";
         let fields = self.fields(node, what, node.place, keys)?;
-        if action == "use" && !use_allowed {
-            self.problem(Problem::at(node.place, "`use` cannot stand in a `do` list"));
-            return None;
-        }
         let when = self.optional(fields, "when", Self::when);
         let within = self.optional(fields, "within", Self::duration);
         let action = self.action(action, fields);
@@ -162,7 +157,7 @@ impl Reader<'_> {
                 self.choice(node, "what can be healed", &["partition"])?;
                 ActionSpec::Partition(Vec::new())
             }
-            "use" => ActionSpec::Use(self.axis_to_use(node)?),
+            "use" => ActionSpec::Use(self.axes_to_use(node)?),
             _ => {
                 let network = self.optional(fields, "network", |reader, node| {
                     reader.reference(node, Kind::Network)
@@ -247,17 +242,67 @@ impl Reader<'_> {
         (name, text)
     }
 
-    fn axis_to_use(&mut self, node: &Tree) -> Option<Located<String>> {
-        let axis = self.word::<String>(node, "the name of an axis")?;
-        if !self.defined(Kind::Axis, &axis.value, axis.place) {
+    fn axes_to_use(&mut self, node: &Tree) -> Option<Vec<UseSpec>> {
+        let items = node.one_or_more();
+        if items.is_empty() {
+            self.problem(Problem::at(node.place, "`use` names no axis"));
             return None;
         }
-        if !self.names.axes.get(&axis.value)?.has_steps {
-            let message = format!("no value of axis `{}` says what to `do`", axis.value);
-            let hint = "write the axis as a map: `quit: { do: [{ leave: alice }] }`";
-            self.problem(Problem::at(axis.place, message).hint(hint));
+        let used: Vec<_> = items.iter().map(|item| self.axis_to_use(item)).collect();
+        used.into_iter().collect()
+    }
+
+    /// `AXIS`, or `AXIS.NAME` where the steps of its values have names.
+    fn axis_to_use(&mut self, node: &Tree) -> Option<UseSpec> {
+        let Located { value, place } = self.word::<String>(node, "the name of an axis")?;
+        let (axis, part) = self.axis_and_part(&value);
+        if !self.defined(Kind::Axis, axis, place) {
             return None;
         }
-        Some(axis)
+        let names = self.names.axes.get(axis)?;
+        let parts: Vec<&str> = names.parts.iter().map(String::as_str).collect();
+        let (message, hint) = match part {
+            Some(part) if !parts.contains(&part) => (
+                format!("no value of axis `{axis}` has steps `{part}`"),
+                match parts.as_slice() {
+                    [] if names.has_steps => {
+                        Some(format!("its steps have no names: write `use: {axis}`"))
+                    }
+                    _ => self.hint(part, "steps", &parts),
+                },
+            ),
+            None if !names.has_steps => (
+                format!("no value of axis `{axis}` says what to `do`"),
+                Some(match parts.first() {
+                    Some(part) => format!("its steps have names: write `use: {axis}.{part}`"),
+                    None => {
+                        "write the axis as a map: `quit: { do: [{ leave: alice }] }`".to_owned()
+                    }
+                }),
+            ),
+            part => {
+                return Some(UseSpec {
+                    place,
+                    axis: axis.to_owned(),
+                    part: part.map(str::to_owned),
+                });
+            }
+        };
+        self.problem(Problem::at(place, message).maybe_hint(hint));
+        None
+    }
+
+    /// Divides at a dot behind an axis: names may have dots themselves.
+    fn axis_and_part<'t>(&self, text: &'t str) -> (&'t str, Option<&'t str>) {
+        if self.names.axes.contains_key(text) {
+            return (text, None);
+        }
+        let divided = text.match_indices('.');
+        let mut divided = divided.map(|(at, _)| (&text[..at], Some(&text[at + 1..])));
+        let first = divided.clone().next();
+        divided
+            .find(|(axis, _)| self.names.axes.contains_key(*axis))
+            .or(first)
+            .unwrap_or((text, None))
     }
 }

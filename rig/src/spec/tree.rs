@@ -197,8 +197,11 @@ fn scan_problem(source: &Source, error: &ScanError) -> Problem {
     let bare = line
         .split_once(": ")
         .is_some_and(|(_, value)| value.trim_start().starts_with(['>', '*', '-', '|']));
+    let alias = source.text()[place.offset_bytes..].starts_with('*');
     let hint = if indented_by_tab {
         Some("indent with spaces, YAML forbids tabs there")
+    } else if alias && !bare {
+        Some("put a value that begins with `*` in quotes: it is an alias of YAML otherwise")
     } else {
         bare.then_some("put the value in quotes, or write `|` and the text on the lines below")
     };

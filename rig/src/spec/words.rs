@@ -111,6 +111,47 @@ impl FromText for ScreenName {
     }
 }
 
+/// A name in which `*` stands for any characters, or for none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wildcard(String);
+
+impl Wildcard {
+    /// As written.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it may stand for several names.
+    pub(super) fn is_wild(&self) -> bool {
+        self.0.contains('*')
+    }
+
+    /// Whether it is this name, or stands for it.
+    pub(super) fn fits(&self, name: &str) -> bool {
+        let Some((first, stars)) = self.0.split_once('*') else {
+            return self.0 == name;
+        };
+        let (between, last) = stars.rsplit_once('*').unwrap_or(("", stars));
+        let Some(rest) = name.strip_prefix(first) else {
+            return false;
+        };
+        // Each part at its first place leaves the most for those after it.
+        let rest = between.split('*').try_fold(rest, |rest, part| {
+            let at = rest.find(part)?;
+            Some(&rest[at + part.len()..])
+        });
+        rest.is_some_and(|rest| rest.ends_with(last))
+    }
+}
+
+impl FromText for Wildcard {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        // Whatever the stars stand for, the rest must be able to be part of a name.
+        check_name(&text.replace('*', "x")).map_err(|_| NameError(text.to_owned()))?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// The largest number of a signal that has a name.
 const MAX_SIGNAL: i32 = 31;
 
@@ -344,6 +385,17 @@ pub(super) fn suggestion<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wildcards() {
+        let fits = |pattern: &str, name: &str| Wildcard::from_text(pattern).unwrap().fits(name);
+        assert!(fits("ncat-*", "ncat-room") && fits("ncat-*", "ncat-") && fits("*", "a.b"));
+        assert!(fits("*-*", "a-b-c") && fits("a*c", "ac") && fits("a.b", "a.b"));
+        assert!(!fits("ncat-*", "xncat-room") && !fits("*-room", "a-rooms") && !fits("a.b", "axb"));
+        for wrong in ["", "-*", "a b", "[ab]", "?", &"*".repeat(41)] {
+            assert!(Wildcard::from_text(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn counts() {

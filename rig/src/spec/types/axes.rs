@@ -21,8 +21,29 @@ pub struct AxisValue {
     pub place: Place,
     /// What `${AXIS.KEY}` stands for where this value is chosen.
     pub settings: IndexMap<String, Located<String>>,
-    /// What `use: AXIS` does where this value is chosen.
-    pub steps: Option<Vec<StepSpec>>,
+    /// What `use` does where this value is chosen.
+    pub steps: ValueSteps,
+}
+
+/// The steps that a value of an axis brings along.
+#[derive(Debug, Clone)]
+pub enum ValueSteps {
+    /// It brings none.
+    None,
+    /// Those of `use: AXIS`.
+    All(Vec<StepSpec>),
+    /// Those of `use: AXIS.NAME`, by their name.
+    Parts(IndexMap<String, Vec<StepSpec>>),
+}
+
+/// An entry of `cells`: every combination of the values that it names. Its cells have no value of the
+/// other axes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellsEntry {
+    /// The values.
+    pub values: When,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// A set of cells: those whose values are among the named ones.

@@ -18,12 +18,12 @@ use super::{Place, Source};
 use crate::pattern::Library;
 use crate::units::{HostName, ImageName, NetworkName, NodeName};
 
-pub use axes::{Axis, AxisValue, CellRule, ExpectedFailure, When};
+pub use axes::{Axis, AxisValue, CellRule, CellsEntry, ExpectedFailure, ValueSteps, When};
 pub use checks::{
     CheckSpec, CheckSpecKind, ClosedBy, Copies, ExitSpec, FlowCheckSpec, FlowEnd, FlowEnds,
     SocketPattern, Stream,
 };
-pub use steps::{ActionSpec, HostFault, StepSpec, WindowStep};
+pub use steps::{ActionSpec, HostFault, StepSpec, UseSpec, WindowStep};
 pub use system::{
     BaseImage, CargoBuild, DisplaySize, DisplaySpec, Host, Image, ImageBuild, ImageOrigin,
     Implementation, LeaveSpec, LinkSpec, Linking, LoseSpec, Nat, Node, PacketEvent, ReadySpec,
@@ -81,7 +81,9 @@ pub struct Spec {
     pub links: IndexMap<HostName, LinkSpec>,
     /// Axes of the matrix by name.
     pub axes: IndexMap<String, Axis>,
-    /// Which cells are taken out of the product of the axes.
+    /// The cells, where the file lists them; without it they are the product of the axes.
+    pub cells: Vec<CellsEntry>,
+    /// Which cells are taken out of those.
     pub exclude: Vec<CellRule>,
     /// Which of those are wanted after all.
     pub include: Vec<CellRule>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{LoseSpec, SettingSpec, SocketPattern, When};
-use crate::spec::{Chord, Field, Located, Place, Template};
+use crate::spec::{Chord, Field, Place, Template};
 use crate::units::{HostName, MarkName, NetworkName, NodeName, ScreenName, Signal};
 
 /// A step of the file.
@@ -94,8 +94,19 @@ pub enum ActionSpec {
     },
     /// Let links pass nothing between groups of nodes, hosts or networks; none to heal them.
     Partition(Vec<Vec<Field<String>>>),
-    /// Do what the cell's value on this axis says under `do`.
-    Use(Located<String>),
+    /// Do what the cell's values on these axes say under `do`, one after another.
+    Use(Vec<UseSpec>),
+}
+
+/// Steps that a cell's value on an axis brings along.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UseSpec {
+    /// Where it is named.
+    pub place: Place,
+    /// The axis.
+    pub axis: String,
+    /// The name of the steps, where those of the axis have names.
+    pub part: Option<String>,
 }
 
 /// What a step does at a window; [`crate::plan::WindowAct`] explains each.
