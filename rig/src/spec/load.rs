@@ -129,6 +129,7 @@ impl Reader<'_> {
         let hosts = self.required(fields, "hosts");
         let nodes = self.required(fields, "nodes");
         let steps = self.required(fields, "steps");
+        self.resolvable(hosts, nodes);
         let part = |key| fields.get(key);
         Some(Spec {
             source: Arc::clone(source),

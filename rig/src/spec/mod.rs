@@ -24,6 +24,7 @@ mod links;
 mod names;
 mod patterns;
 mod read;
+mod resolvers;
 mod steps;
 mod system;
 mod windows;
