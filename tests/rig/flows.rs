@@ -289,3 +289,28 @@ fn with_timeouts_flows_come_as_they_end() {
     let timeouts = ["--tcp-timeout", "20ms", "--udp-timeout", "1s"];
     assert_snapshot!(shown(&flows(&timeouts, &loopback()), None));
 }
+
+#[test]
+fn what_was_acknowledged_before_it_showed_as_missing_counts_for_both_sides() {
+    // Taken with a filter for SYN, FIN and RST.
+    let capture = loopback().with_file_name("syn-fin-only.pcap");
+    let output = flows(&["--json"], &capture);
+    let flow: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(flow["missed_bytes"], 18 + 2944, "{flow}");
+    assert_eq!(
+        (&flow["orig_bytes"], &flow["resp_bytes"]),
+        (&18.into(), &2944.into())
+    );
+}
+
+#[test]
+fn a_late_reset_of_the_connection_before_is_none_of_the_next_one() {
+    let output = flows(&["--json"], &loopback().with_file_name("late-reset.pcap"));
+    let second = text(&output.stdout).lines().nth(1).unwrap();
+    let flow: serde_json::Value = serde_json::from_str(second).unwrap();
+    assert_eq!(
+        (&flow["conn_state"], &flow["missed_bytes"]),
+        (&"SF".into(), &0.into())
+    );
+    assert_eq!(flow["remarks"], serde_json::Value::Null, "{flow}");
+}

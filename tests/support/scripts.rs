@@ -3,7 +3,7 @@
 //! A line is `TIME DIRECTION FLAGS` and what else is to be said of the packet. The flags are first letters,
 //! `S F R P A`, or `udp`. A number is the payload length; `@-5` moves the sequence number from where it would be,
 //! `ack-5` the acknowledgement number; `win=`, `mss=`, `ws=` give window and options, `sack` and `ts` are options, and
-//! `option=` gives the bytes of another in hexadecimal digits;
+//! `option=` gives the bytes of another in hexadecimal digits; `id=` and `ttl=` are identification and hop limit of IPv4;
 //! `isn=` begins the numbers anew; `uncaptured` packets are sent and not in the capture.
 
 use std::net::SocketAddr;
@@ -77,6 +77,7 @@ impl Talk {
         let letters = words.next().unwrap();
         let (mut len, mut shift, mut ack_shift, mut window) = (0_u32, 0_i32, 0_i32, 64_240);
         let (mut options, mut other_options) = (Vec::new(), Vec::new());
+        let (mut id, mut ttl) = (None, None);
         for word in words {
             match word.split_once('=') {
                 Some(("win", n)) => window = n.parse().unwrap(),
@@ -85,6 +86,8 @@ impl Talk {
                 }
                 Some(("ws", n)) => options.push(TcpOptionElement::WindowScale(n.parse().unwrap())),
                 Some(("isn", n)) => self.next[me] = n.parse().unwrap(),
+                Some(("id", n)) => id = Some(n.parse::<u16>().unwrap()),
+                Some(("ttl", n)) => ttl = Some(n.parse::<u8>().unwrap()),
                 Some(("option", digits)) => other_options.extend(bytes(digits)),
                 None if word == "sack" => {
                     options.push(TcpOptionElement::SelectiveAcknowledgementPermitted);
@@ -119,8 +122,21 @@ impl Talk {
             payload: &payload,
             ..Segment::new(self.ends[me], self.ends[peer])
         };
-        segment.bytes()
+        let mut bytes = segment.bytes();
+        if id.is_some() || ttl.is_some() {
+            set_in_ipv4(&mut bytes, id, ttl);
+        }
+        bytes
     }
+}
+
+/// Sets identification and hop limit of an IPv4 packet in an Ethernet frame.
+fn set_in_ipv4(frame: &mut [u8], id: Option<u16>, ttl: Option<u8>) {
+    let (mut ip, _) = etherparse::Ipv4Header::from_slice(&frame[14..]).unwrap();
+    ip.identification = id.unwrap_or(ip.identification);
+    ip.time_to_live = ttl.unwrap_or(ip.time_to_live);
+    ip.header_checksum = ip.calc_header_checksum();
+    frame[14..34].copy_from_slice(&ip.to_bytes());
 }
 
 /// The bytes that hexadecimal digits stand for.

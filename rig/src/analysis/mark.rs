@@ -37,13 +37,15 @@ pub enum Mark {
     Probe,
     /// Either of these.
     ProbeOrRto,
+    /// It was captured or delivered twice rather than sent again: its packet has the identification of the one before.
+    Copy,
     /// Its checksum is wrong, so that its receiver throws it away and it counts for nothing here.
     WrongChecksum,
 }
 
 impl Mark {
     /// Every mark, in the order in which they are shown.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Retransmission,
         Self::Fast,
         Self::Rto,
@@ -61,6 +63,7 @@ impl Mark {
         Self::GoesOn,
         Self::Probe,
         Self::ProbeOrRto,
+        Self::Copy,
         Self::WrongChecksum,
     ];
 
@@ -84,6 +87,7 @@ impl Mark {
             Self::Older => "of an older connection",
             Self::GoesOn => "goes on: the RST before was not its own",
             Self::Probe => "tail loss probe",
+            Self::Copy => "the same packet again",
             Self::WrongChecksum => "wrong checksum: its receiver throws it away",
             Self::ProbeOrRto => "tail loss probe, or retransmission after a timeout",
         }
@@ -139,6 +143,7 @@ impl Marks {
             Mark::Spurious,
             Mark::Probe,
             Mark::ProbeOrRto,
+            Mark::Copy,
         ];
         let kinds = kinds.iter().fold(0, |bits, kind| bits | kind.bit());
         let told = |mark: &Mark| {

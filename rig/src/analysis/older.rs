@@ -13,7 +13,7 @@ use super::side::SideState;
 use super::tcp::{Segment, TcpState};
 use crate::wire::Seq;
 
-/// The largest window that is usual: so far behind the end of what was sent a RST may stand.
+/// The largest window that is usual: so far from the end of what was captured a RST may stand.
 const MAX_WINDOW_BYTES: i64 = 1 << 20;
 
 /// The place of a flow in the analyzer's table, and its number.
@@ -37,14 +37,14 @@ pub(super) struct Older {
 }
 
 impl Older {
-    /// Whether a RST stands where the one before it could go on.
+    /// Whether a RST stands where the one before it could go on; not all of that need be in the capture.
     fn ends_by(&self, segment: &Segment<'_>) -> bool {
         self.ends.is_some_and(|[orig, resp]| {
             let end = match segment.sender {
                 Sender::Initiator => orig,
                 Sender::Responder => resp,
             };
-            (0..=MAX_WINDOW_BYTES).contains(&i64::from(end.since(segment.tcp.seq)))
+            i64::from(end.since(segment.tcp.seq)).abs() <= MAX_WINDOW_BYTES
         })
     }
 
@@ -71,8 +71,11 @@ pub(super) fn is_of_older(flow: &TcpState, segment: &Segment<'_>) -> bool {
     let waits = |side: &SideState| side.rfc == Some(RfcState::SynSent);
     let flags = segment.flags;
     let asks = flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK);
-    if asks || !(waits(me) || waits(peer)) {
+    if asks {
         return false;
+    }
+    if !(waits(me) || waits(peer)) {
+        return flags.has(TcpFlags::RST) && is_late_reset(flow, segment);
     }
     let tells_nothing = waits(peer) && me.syn.is_none() && !acknowledges_syn(peer, segment);
     if !flags.has(TcpFlags::RST) {
@@ -85,6 +88,19 @@ pub(super) fn is_of_older(flow: &TcpState, segment: &Segment<'_>) -> bool {
     let own = (0..=me.next.cast_signed()).contains(&me.position(segment.tcp.seq));
     (tells_nothing && older.ends_by(segment))
         || (waits(me) && !own && (answers || older.ends_by(segment)))
+        || is_late_reset(flow, segment)
+}
+
+/// Whether a RST stands where the connection before would go on, and nowhere in this one: its receiver drops it
+/// (RFC 9293, 3.10.7.4).
+#[cold]
+fn is_late_reset(flow: &TcpState, segment: &Segment<'_>) -> bool {
+    let me = flow.side(segment.sender);
+    let Some(older) = flow.older.as_ref().filter(|_| me.isn_known) else {
+        return false;
+    };
+    let fits = me.acked.cast_signed()..=me.next.max(me.acked).cast_signed();
+    !fits.contains(&me.position(segment.tcp.seq)) && older.ends_by(segment)
 }
 
 /// The same where it is seldom asked, so that the first one stays where it is asked for every segment.

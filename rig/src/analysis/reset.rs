@@ -10,9 +10,9 @@ use super::flow::{Closer, EventKind, Sender, Side, TcpFlags};
 use super::history::History;
 use super::mark::Mark;
 use super::rfc9293::{self, RfcState};
-use super::side::{HopLimit, SideState};
+use super::side::{HopLimit, IpIds, SideState};
 use super::step;
-use super::tcp::{Segment, TcpState};
+use super::tcp::{Judgement, Segment, TcpState};
 use crate::reconcile::Fate;
 use crate::units::Timestamp;
 use crate::wire::{Seq, Tcp};
@@ -20,6 +20,9 @@ use crate::wire::{Seq, Tcp};
 /// What was sent before a RST may be captured after it, where a host has several processors or the network
 /// several ways; but hardly so much later.
 const REORDERED_WITHIN: Duration = Duration::from_millis(10);
+
+/// What a side sends after a RST under its name is kept in so many pieces, until it shows whether that was its own.
+const MAX_PIECES: usize = 64;
 
 /// So far from a side's other segments, in bytes, one is of another connection whose SYN is not in the capture.
 const MAX_DISTANCE: u64 = 1 << 20;
@@ -125,6 +128,10 @@ pub(super) struct FirstReset {
     next: u64,
     /// Position after the last byte that the peer had sent.
     peer_next: u64,
+    /// It stands where no segment of its side can, be they captured in another order.
+    misplaced: bool,
+    /// Where the segments of its side stand that came since.
+    since: Vec<(i64, i64)>,
 }
 
 /// What a later segment of its side tells of a RST.
@@ -158,7 +165,8 @@ impl FirstReset {
             && acknowledged.abs_diff(peer_next) <= MAX_DISTANCE;
         let late = segment.at.since(self.at) > REORDERED_WITHIN;
         let takes_numbers = tcp.payload_len_bytes > 0 || flags.has(TcpFlags::FIN);
-        let new = takes_numbers && start >= self.next.cast_signed() && late;
+        let sure = late || self.misplaced;
+        let new = takes_numbers && start >= self.next.cast_signed() && sure;
         let answers = acknowledged > peer_next;
         match (near, new || answers, late) {
             (true, true, _) => Told::Belied,
@@ -321,11 +329,15 @@ impl TcpState {
         }
         let state = reset.belie();
         let (frame, closes, start, next) = (reset.frame, reset.closes, reset.start, reset.next);
+        let since = std::mem::take(&mut reset.since);
         self.note_foreign(frame);
         let (me, peer) = self.sides(segment.sender);
         me.goes_on = true;
         me.rfc = state;
         me.take_back(next, start);
+        for (start, end) in since {
+            me.sent(start, end, false);
+        }
         // Where its receiver did not take it either, nothing has ended.
         let ended = peer.rfc == Some(RfcState::Closed);
         if ended && closes {
@@ -334,6 +346,21 @@ impl TcpState {
             self.go_on_without_reset();
         }
         true
+    }
+
+    /// Remembers where a segment stands that came after a RST under its sender's name, which may turn out to be
+    /// another's.
+    #[cold]
+    pub(super) fn keep_since_reset(&mut self, segment: &Segment<'_>, judgement: &Judgement) {
+        let me = self.side(segment.sender);
+        let counts = me.is_over() && judgement.takes_numbers() && !segment.flags.has(TcpFlags::RST);
+        if let Some(reset) = &mut self.reset
+            && counts
+            && reset.told.by == segment.sender
+            && reset.since.len() < MAX_PIECES
+        {
+            reset.since.push((judgement.start, judgement.end));
+        }
     }
 
     /// Whether the receiver of a RST that was not its peer's goes on, as it does where it acknowledges what that
@@ -425,6 +452,11 @@ fn first(
         other_closer: None,
         next: me.next,
         peer_next: peer.next.max(peer.acked),
+        misplaced: me.syn.is_some() && {
+            let last = me.next.max(me.acked) + MAX_DISTANCE;
+            !(me.acked.cast_signed()..=last.cast_signed()).contains(&start)
+        },
+        since: Vec::new(),
     }
 }
 
@@ -440,7 +472,7 @@ fn unlike(me: &SideState, peer: &SideState, segment: &Segment<'_>, start: i64) -
         no_timestamps: timestamps(me)
             && timestamps(peer)
             && segment.tcp.options().timestamps.is_none(),
-        ip_id_zero: me.has_ip_ids && segment.ip_id == Some(0),
+        ip_id_zero: me.ip_ids.tell(IpIds::USED) && segment.ip_id == Some(0),
         out_of_window: me.syn.is_some() && !waited_for.contains(&start),
     }
 }

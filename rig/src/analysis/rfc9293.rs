@@ -150,7 +150,8 @@ fn reset(
             (me.acked.cast_signed()..=last).contains(&start)
         }
     };
-    if reached && !peer.is_deaf && segment.fate != Fate::Lost {
+    let is_deaf = peer.watch.as_ref().is_some_and(|watch| watch.is_deaf);
+    if reached && !is_deaf && segment.fate != Fate::Lost {
         let before = peer.rfc.replace(RfcState::Closed);
         if before != Some(RfcState::Closed) {
             peer.watch().before_reset = before.map(|state| (state, segment.at));
@@ -163,7 +164,7 @@ pub(super) fn goes_on(me: &mut SideState) {
     let before = me.watch.as_ref().and_then(|watch| watch.before_reset);
     if let (Some(RfcState::Closed), Some((state, _))) = (me.rfc, before) {
         me.rfc = Some(state);
-        me.is_deaf = true;
+        me.watch().is_deaf = true;
     }
 }
 
@@ -205,8 +206,10 @@ fn sends(me: &mut SideState, peer: &mut SideState, segment: &Segment<'_>) {
     let fin = segment.flags.has(TcpFlags::FIN);
     let state = match me.rfc {
         None | Some(Listen | SynSent) => Established,
-        Some(SynReceived) if fin || segment.tcp.payload_len_bytes > 0 || me.not_accepted => {
-            me.not_accepted = false;
+        Some(SynReceived) if fin || segment.tcp.payload_len_bytes > 0 || me.not_accepted() => {
+            if let Some(watch) = &mut me.watch {
+                watch.not_accepted = false;
+            }
             Established
         }
         Some(state) => state,
@@ -235,7 +238,7 @@ fn is_acknowledged(side: &mut SideState) {
     use RfcState::{
         Closed, Closing, Established, FinWait1, FinWait2, LastAck, SynReceived, TimeWait,
     };
-    if side.rfc == Some(SynReceived) && side.acked > 0 && !side.not_accepted {
+    if side.rfc == Some(SynReceived) && side.acked > 0 && !side.not_accepted() {
         side.rfc = Some(Established);
     }
     if !fin_acknowledged(side) {

@@ -40,14 +40,10 @@ pub(super) struct SideState {
     pub(super) acked: u64,
     /// The hop limit of its segments.
     pub(super) hop_limit: HopLimit,
-    /// It has sent packets with an identification of IPv4 other than zero.
-    pub(super) has_ip_ids: bool,
+    /// What the identifications of IPv4 in its packets tell.
+    pub(super) ip_ids: IpIds,
     /// It has sent a SYN-ACK.
     pub(super) greeted: bool,
-    /// It has sent its SYN-ACK again after the acknowledgement of that, and nothing else.
-    pub(super) not_accepted: bool,
-    /// It goes on after a RST of its peer, which does not reach it.
-    pub(super) is_deaf: bool,
     /// The RST under its name was not its own.
     pub(super) goes_on: bool,
     /// What it had acknowledged of the peer's when it last sent new payload or a FIN.
@@ -62,6 +58,8 @@ pub(super) struct SideState {
     pub(super) last_rst: u32,
     /// Window of its last segment, not scaled.
     pub(super) window: u16,
+    /// The identification of IPv4 of its last packet.
+    ip_id: u16,
     /// What most connections are without.
     pub(super) watch: Option<Box<Watch>>,
     holes: Option<Box<Holes>>,
@@ -77,6 +75,37 @@ pub(super) enum HopLimit {
     Same(u8),
     /// They do not have the same.
     Varies,
+}
+
+/// What is known of the identifications of IPv4 in a side's packets: a bit each, since every flow has two of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct IpIds(u8);
+
+impl IpIds {
+    /// Some are not zero.
+    pub(super) const USED: Self = Self(1);
+    /// Not all are the same.
+    pub(super) const VARY: Self = Self(2);
+    /// The last one is that of the packet before it, and not zero.
+    pub(super) const AGAIN: Self = Self(4);
+
+    #[inline]
+    pub(super) fn tell(self, what: Self) -> bool {
+        self.0 & what.0 != 0
+    }
+
+    /// With that of the next packet, `id`, which came after `last`.
+    #[inline]
+    fn with(self, id: u16, last: u16, is_first: bool) -> Self {
+        let (used, same) = (id != 0, id == last);
+        let bit = |what: Self, holds: bool| what.0 * u8::from(holds);
+        let kept = self.0 & !Self::AGAIN.0;
+        Self(
+            kept | bit(Self::USED, used)
+                | bit(Self::VARY, !same && !is_first)
+                | bit(Self::AGAIN, same && used && !is_first),
+        )
+    }
 }
 
 /// Bytes that were passed over in a side's sequence numbers.
@@ -101,7 +130,9 @@ impl SideState {
                 _ => HopLimit::Varies,
             };
         }
-        self.has_ip_ids |= segment.ip_id.is_some_and(|id| id != 0);
+        let id = segment.ip_id.unwrap_or_default();
+        self.ip_ids = self.ip_ids.with(id, self.ip_id, self.pkts == 0);
+        self.ip_id = id;
         self.pkts += 1;
         self.ip_bytes += u64::from(segment.ip_len_bytes);
     }
@@ -110,6 +141,11 @@ impl SideState {
         if state != self.state {
             self.previous = std::mem::replace(&mut self.state, state);
         }
+    }
+
+    /// Whether it has sent its SYN-ACK again after the acknowledgement of that, and nothing else.
+    pub(super) fn not_accepted(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.not_accepted)
     }
 
     /// What is kept to tell its troubles, from now on.
@@ -167,13 +203,18 @@ impl SideState {
         }
     }
 
+    /// Whether it has sent a RST, as it seems, so that what it sends later counts for nothing.
+    #[inline]
+    pub(super) fn is_over(&self) -> bool {
+        self.state == EndState::Reset && !self.goes_on
+    }
+
     /// Takes in a segment from `start` to `end`; positions that it leaves out become a hole.
     /// `doubtful` segments (SYN, RST) are not believed when they are far away.
     #[inline]
     pub(super) fn sent(&mut self, start: i64, end: i64, doubtful: bool) {
         let far = (end - self.next.cast_signed()).unsigned_abs() > MAX_BELIEVED_JUMP;
-        let over = self.state == EndState::Reset && !self.goes_on;
-        if over || (doubtful && far) {
+        if self.is_over() || (doubtful && far) {
             return;
         }
         let Ok(end) = u64::try_from(end) else {
@@ -264,12 +305,20 @@ impl SideState {
     /// Bytes that the peer acknowledged and that were not captured (`missed_bytes`).
     pub(super) fn missed_bytes(&self) -> u64 {
         let beyond = self.beyond();
+        let open = self.open_acknowledged();
         let passed_over = self.holes.as_ref().map_or(0, |holes| {
             let went_on = |last| last != self.next || beyond > 0;
             holes.missed + u64::from(holes.last.is_some_and(went_on))
         });
-        let fin = beyond > 0 && self.has_unseen_fin();
-        passed_over + beyond - u64::from(fin)
+        let fin = beyond + open > 0 && self.has_unseen_fin();
+        passed_over + open + beyond - u64::from(fin)
+    }
+
+    /// Numbers in holes that the peer had acknowledged before these showed, and has sent nothing since.
+    fn open_acknowledged(&self) -> u64 {
+        let acknowledged = |(from, to): &(u64, u64)| (*to).min(self.acked).saturating_sub(*from);
+        let holes = self.holes.as_ref();
+        holes.map_or(0, |holes| holes.ranges.iter().map(acknowledged).sum())
     }
 
     /// Numbers beyond the last byte captured that the peer has acknowledged.
@@ -350,6 +399,9 @@ impl SideState {
         let mut fin_taken = false;
         if let Some(watch) = &mut self.watch {
             watch.finish(self.acked, last);
+            if !self.ip_ids.tell(IpIds::VARY) {
+                watch.told.copies = 0;
+            }
             fin_taken = watch.fin_taken;
         }
         Side {

@@ -194,6 +194,7 @@ impl TcpState {
         if rare {
             marks.add_if(Mark::GoesOn, goes_on);
             self.note_resets(segment, judgement.start);
+            self.keep_since_reset(segment, &judgement);
         }
         let (me, peer) = self.sides(segment.sender);
         let sent_before = me.next;
@@ -297,7 +298,7 @@ impl TcpState {
             return;
         }
         me.rfc = Some(RfcState::SynReceived);
-        me.not_accepted = true;
+        me.watch().not_accepted = true;
         let place = sender.place();
         let changes = self.states.as_deref_mut().into_iter().flatten();
         let steps = step::kept(&mut self.steps).iter_mut();

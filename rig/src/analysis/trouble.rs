@@ -12,7 +12,7 @@ use super::flow::TcpFlags;
 use super::mark::{Mark, Marks};
 use super::multipath::Signals;
 use super::rfc9293::RfcState;
-use super::side::SideState;
+use super::side::{IpIds, SideState};
 use super::tcp::{Judgement, MAX_WINDOW_SHIFT, Segment};
 use crate::units::Timestamp;
 
@@ -29,6 +29,9 @@ const FAST_WITHIN: Duration = Duration::from_millis(20);
 
 /// No timer for retransmission ends sooner on Linux (`TCP_RTO_MIN`); RFC 6298 says one second.
 const LEAST_RTO: Duration = Duration::from_millis(200);
+
+/// A packet that was captured twice comes again within this time.
+const COPIED_WITHIN: Duration = Duration::from_millis(10);
 
 /// Counters of one side, most of them zero in most connections.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -68,10 +71,14 @@ pub struct Trouble {
     pub zero_window_time: Duration,
     /// How often it has sent again what its peer waits for, since that last acknowledged anything new.
     pub last_repeats: u32,
+    /// Segments that were captured or delivered twice rather than sent again: their packets have the identification of
+    /// the one before.
+    pub copies: u32,
 }
 
 /// What is kept of a side to tell its troubles.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent observations")]
 pub(super) struct Watch {
     pub(super) told: Trouble,
     /// Duplicate acknowledgements in a row, of which position, and when the last of them came.
@@ -100,6 +107,10 @@ pub(super) struct Watch {
     pub(super) gives_cookie: bool,
     /// What its SYN had of Fast Open.
     pub(super) fast_open: Option<FastOpen>,
+    /// It has sent its SYN-ACK again after the acknowledgement of that, and nothing else.
+    pub(super) not_accepted: bool,
+    /// It goes on after a RST of its peer, which does not reach it.
+    pub(super) is_deaf: bool,
     /// Where it stood when a RST of its peer closed it.
     pub(super) before_reset: Option<(RfcState, Timestamp)>,
 }
@@ -123,7 +134,7 @@ pub(super) fn note(
     let ahead = judgement.start > me.next.cast_signed();
     marks.add_if(
         Mark::LostSegment,
-        ahead && me.pkts > 1 && !flags.has(TcpFlags::RST),
+        ahead && me.pkts > 1 && !flags.has(TcpFlags::RST) && !me.is_over(),
     );
     if plain {
         note_window(me, peer, segment, judgement, &mut marks);
@@ -199,7 +210,10 @@ fn note_acknowledgement(
     let tcp = segment.tcp;
     if !peer.has_acknowledged(tcp.ack) {
         // What was told once is not told again.
-        let beyond = peer.is_beyond(tcp.ack) && peer.pkts > 0 && !peer.takes_probe(tcp.ack);
+        let beyond = peer.is_beyond(tcp.ack)
+            && peer.pkts > 0
+            && !peer.is_over()
+            && !peer.takes_probe(tcp.ack);
         marks.add_if(Mark::AckLostSegment, beyond);
         return;
     }
@@ -224,7 +238,14 @@ fn count(
     judgement: &Judgement,
     marks: &mut Marks,
 ) {
-    if marks.has(Mark::Retransmission) {
+    let is_copy = me.ip_ids.tell(IpIds::AGAIN) && is_copy(me, segment, *marks);
+    if is_copy {
+        marks.add(Mark::Copy);
+        bump(&mut me.watch().told.copies);
+    }
+    if marks.has(Mark::Retransmission) && is_copy {
+        bump(&mut me.watch().told.retransmissions);
+    } else if marks.has(Mark::Retransmission) {
         let kind = kind(me, peer, segment, judgement);
         let gap = segment.at.since(me.sent_at);
         // In a simultaneous open the SYN-ACK is the second SYN, and no repeat.
@@ -281,6 +302,13 @@ fn count(
         bump(&mut watch.duplicates);
         watch.duplicate_at = segment.at;
     }
+}
+
+/// Whether a segment whose packet has the identification of the one before repeats that one. Who sends something again
+/// makes another packet of it, on Linux and Windows with another identification.
+fn is_copy(me: &SideState, segment: &Segment<'_>, marks: Marks) -> bool {
+    let soon = segment.at.since(me.sent_at) <= COPIED_WITHIN;
+    marks.has(Mark::DuplicateAck) || (marks.has(Mark::Retransmission) && soon)
 }
 
 /// Why a segment was sent again, as far as that can be told.

@@ -133,6 +133,17 @@ fn of_side(
             trouble.unanswered_keep_alives
         ));
     }
+    if trouble.copies > 0 {
+        let packets = if trouble.copies == 1 {
+            "packet"
+        } else {
+            "packets"
+        };
+        say(format!(
+            "{} {packets} came again, captured or delivered twice",
+            trouble.copies
+        ));
+    }
     if let Some(reset) = reset {
         of_reset(&reset, &mut say);
     }

@@ -221,6 +221,9 @@ pub(super) struct ConnLog<'a> {
     /// SYNs or SYN-ACKs that the initiator sent again.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_syn_repeats: u32,
+    /// Packets of the initiator that were captured or delivered twice, not sent again, by their identification.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) orig_copies: u32,
     /// How long the initiator announced a window of zero, in seconds.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) orig_zero_window_time: f64,
@@ -267,6 +270,9 @@ pub(super) struct ConnLog<'a> {
     /// SYNs or SYN-ACKs that the responder sent again.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_syn_repeats: u32,
+    /// Packets of the responder that were captured or delivered twice, not sent again, by their identification.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) resp_copies: u32,
     /// How long the responder announced a window of zero, in seconds.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) resp_zero_window_time: f64,
@@ -280,6 +286,7 @@ pub(super) struct ConnLog<'a> {
 }
 
 impl<'a> ConnLog<'a> {
+    #[expect(clippy::too_many_lines, reason = "a line for each field")]
     pub(super) fn of(flow: &'a Flow, names: &'a Names) -> Self {
         let (orig, resp) = (&flow.orig_side, &flow.resp_side);
         let (orig_syn, resp_syn) = (orig.syn.as_ref(), resp.syn.as_ref());
@@ -358,6 +365,7 @@ impl<'a> ConnLog<'a> {
             orig_keep_alives: orig_trouble.keep_alives,
             orig_unanswered_keep_alives: orig_trouble.unanswered_keep_alives,
             orig_syn_repeats: orig_trouble.syn_repeats,
+            orig_copies: orig_trouble.copies,
             orig_zero_window_time: decimal_seconds(orig_trouble.zero_window_time),
             orig_retransmission_gaps: gaps(orig_trouble),
             resp_fast_retransmissions: resp_trouble.fast_retransmissions,
@@ -373,6 +381,7 @@ impl<'a> ConnLog<'a> {
             resp_keep_alives: resp_trouble.keep_alives,
             resp_unanswered_keep_alives: resp_trouble.unanswered_keep_alives,
             resp_syn_repeats: resp_trouble.syn_repeats,
+            resp_copies: resp_trouble.copies,
             resp_zero_window_time: decimal_seconds(resp_trouble.zero_window_time),
             resp_retransmission_gaps: gaps(resp_trouble),
             mptcp: flow

@@ -216,6 +216,7 @@ fields! {
     "orig_keep_alives" Kind::Count, |f| count(f.orig_keep_alives);
     "orig_unanswered_keep_alives" Kind::Count, |f| count(f.orig_unanswered_keep_alives);
     "orig_syn_repeats" Kind::Count, |f| count(f.orig_syn_repeats);
+    "orig_copies" Kind::Count, |f| count(f.orig_copies);
     "orig_zero_window_time" Kind::Span, |f| Value::Seconds(f.orig_zero_window_time);
     "orig_retransmission_gaps" Kind::List, |f| Value::List(&f.orig_retransmission_gaps);
     "resp_fast_retransmissions" Kind::Count, |f| count(f.resp_fast_retransmissions);
@@ -231,6 +232,7 @@ fields! {
     "resp_keep_alives" Kind::Count, |f| count(f.resp_keep_alives);
     "resp_unanswered_keep_alives" Kind::Count, |f| count(f.resp_unanswered_keep_alives);
     "resp_syn_repeats" Kind::Count, |f| count(f.resp_syn_repeats);
+    "resp_copies" Kind::Count, |f| count(f.resp_copies);
     "resp_zero_window_time" Kind::Span, |f| Value::Seconds(f.resp_zero_window_time);
     "resp_retransmission_gaps" Kind::List, |f| Value::List(&f.resp_retransmission_gaps);
     "mptcp_subflow" Kind::Word(&["initial", "join"]), |f| mptcp(f, |m| text(m.mptcp_subflow.map(Role::name)));
