@@ -2,7 +2,8 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use proptest::prelude::*;
 use rig::pcapng::{Interface, InterfaceId, Reader, Record, Section, Writer};
@@ -152,6 +153,211 @@ fn what_cannot_be_put_together_is_one_clear_line() {
         );
         assert_eq!(output.stdout, b"");
     }
+}
+
+fn data(name: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/rig/data")).join(name)
+}
+
+/// The one flow of what is merged, and what stderr says of the merging.
+fn merged(captures: &[&Path], folder: &Path) -> (Value, String) {
+    let out = folder.join("merged.pcapng");
+    let mut merge = rig();
+    let account = stderr(merge.arg("merge").args(captures).arg("-o").arg(&out));
+    let output = rig().args(["flows", "--json"]).arg(&out).output().unwrap();
+    let flow = serde_json::from_slice(&output.stdout).unwrap();
+    (flow, account)
+}
+
+#[test]
+fn a_packet_on_three_interfaces_of_one_capture_is_one() {
+    let temp = tempfile::tempdir().unwrap();
+    // A bridge, and the two of its ports that each packet passes: `tcpdump -i any`, whose headers have the number of the
+    // interface.
+    let (flow, account) = merged(&[&data("three-interfaces.pcapng")], temp.path());
+    assert_eq!(
+        (&flow["orig_pkts"], &flow["resp_pkts"]),
+        (&5.into(), &5.into())
+    );
+    assert_eq!(flow["history"], "ShADadfF");
+    assert!(
+        account.ends_with("10 seen at one place only\n"),
+        "{account}"
+    );
+    // The same in headers without that number: packet type, hardware type, address and protocol are left, by which two
+    // of the ways look alike.
+    let file = fs::read(data("three-interfaces.pcapng")).unwrap();
+    let mut reader = Reader::new(&file[..]).unwrap();
+    let path = temp.path().join("older.pcapng");
+    let mut writer = Writer::new(File::create(&path).unwrap(), &Section::default()).unwrap();
+    let mut interface = None;
+    while let Some(frame) = reader.next_frame() {
+        let interface = *interface.get_or_insert_with(|| {
+            let any = Interface {
+                link: LinkType::LinuxSll,
+                ..reader_interface()
+            };
+            writer.add_interface(&any).unwrap()
+        });
+        let old = &frame.record.data;
+        let header = [
+            &[0, old[10], old[8], old[9], 0, old[11]],
+            &old[12..20],
+            &old[0..2],
+        ]
+        .concat();
+        let bytes = [&header, &old[20..]].concat();
+        let record = Record::new(interface, frame.record.at, &bytes);
+        writer.write(&record).unwrap();
+    }
+    writer.finish().unwrap();
+    let (flow, account) = merged(&[&path], temp.path());
+    assert_eq!(
+        (&flow["orig_pkts"], &flow["resp_pkts"]),
+        (&5.into(), &5.into())
+    );
+    assert!(
+        account.contains(
+            "older: 5 of 10 packets were recorded 2 times within 20.0us each, on interfaces that Linux SLL does not tell \
+             apart: each counts once"
+        ),
+        "{account}"
+    );
+}
+
+fn reader_interface() -> Interface {
+    Interface {
+        name: "any".to_owned(),
+        description: String::new(),
+        link: LinkType::LinuxSll2,
+        snaplen_bytes: 0,
+    }
+}
+
+#[test]
+fn equal_captures_bound_each_others_clock() {
+    let temp = tempfile::tempdir().unwrap();
+    let again = temp.path().join("again.pcap");
+    fs::copy(data("both-ways.pcap"), &again).unwrap();
+    let (_, account) = merged(&[&data("both-ways.pcap"), &again], temp.path());
+    assert_eq!(
+        account,
+        "both-ways: its clock is the reference\n\
+         again: its clock may be that of both-ways, within 0ns (18 packets compared)\n\
+         18 packets: 18 arrived, 0 lost\n"
+    );
+}
+
+#[test]
+fn packets_of_one_way_bound_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let [near, far] = talk(&[vec![(true, 5, false); 4]]);
+    for (name, packets) in [("near", near), ("far", far)] {
+        let forth = packets.into_iter().filter(|(_, bytes)| bytes[29] == 1);
+        let path = temp.path().join(format!("{name}.pcapng"));
+        write_place(&path, 0, false, &forth.collect::<Vec<_>>());
+    }
+    let files = ["near.pcapng", "far.pcapng"].map(|name| temp.path().join(name));
+    let mut merge = rig();
+    merge
+        .arg("merge")
+        .args(&files)
+        .arg("-o")
+        .arg(temp.path().join("merged.pcapng"));
+    let account = stderr(&mut merge);
+    let told =
+        "with nothing to bound the error, as between any two addresses packets went one way only";
+    assert!(account.contains(told), "{account}");
+}
+
+#[test]
+fn packets_that_were_captured_twice_on_one_interface_are_told() {
+    let temp = tempfile::tempdir().unwrap();
+    let file = fs::read(data("both-ways.pcap")).unwrap();
+    let mut reader = Reader::new(&file[..]).unwrap();
+    let (mut packets, mut once) = (Vec::new(), Vec::new());
+    while let Some(frame) = reader.next_frame() {
+        let mut bytes = frame.record.data.to_vec();
+        // Packets of Linux have numbers of their own.
+        bytes[18..20].copy_from_slice(&u16::try_from(frame.number).unwrap().to_be_bytes());
+        bytes[24..26].fill(0);
+        let at = frame.record.at.0;
+        once.push((at, bytes.clone()));
+        packets.extend([(at, bytes.clone()), (at + 5_000, bytes)]);
+    }
+    let [path, other] = ["twice.pcapng", "once.pcapng"].map(|name| temp.path().join(name));
+    write_place(&path, 0, false, &packets);
+    write_place(&other, 0, false, &once);
+    let told = "twice: 18 of 18 packets were recorded 2 times on one interface, up to 5.0us apart, and count as often";
+    let (flow, account) = merged(&[&path, &other], temp.path());
+    assert!(account.contains(told), "{account}");
+    assert!(
+        account.contains("`editcap -w 0.000006 IN OUT`"),
+        "{account}"
+    );
+    // Of one capture alone it is remarked.
+    assert_eq!(
+        flow["remarks"],
+        serde_json::json!([
+            "> 9 packets came again, captured or delivered twice",
+            "< 9 packets came again, captured or delivered twice"
+        ]),
+        "{flow}"
+    );
+    assert_eq!(
+        (&flow["orig_copies"], &flow["resp_copies"]),
+        (&9.into(), &9.into())
+    );
+}
+
+#[test]
+fn room_that_is_missing_is_told_with_what_is_needed_and_where() {
+    let temp = tempfile::tempdir().unwrap();
+    let capture = temp.path().join("long.pcapng");
+    let [packets, _] = talk(&[vec![(true, 1400, false); 40]]);
+    write_place(&capture, 0, false, &packets);
+    let out = temp.path().join("merged.pcapng");
+    fs::write(&out, "what was there").unwrap();
+    // A file of more than 16 blocks of 512 bytes is refused as one is on a full disk.
+    let limited = "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"";
+    let mut sh = Command::new("sh");
+    sh.args(["-c", limited, env!("CARGO_BIN_EXE_rig"), "merge"]);
+    let output = sh.arg(&capture).arg("-o").arg(&out).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let folder = temp.path().display();
+    let told = format!(
+        "rig: put the packets aside in {folder}, before {folder}/merged.pcapng is written: write a packet of a capture: \
+         File too large (os error 27): some "
+    );
+    assert!(said.starts_with(&told), "{said}");
+    let rest = &said[told.len()..];
+    let twice = " bytes, twice the length of the capture, are needed, ";
+    let (needed, rest) = rest.split_once(twice).unwrap();
+    let needed: u64 = needed.parse().unwrap();
+    let one = fs::metadata(&capture).unwrap().len();
+    assert!(
+        (3 * one / 2..3 * one).contains(&needed),
+        "{needed} of {one}"
+    );
+    assert!(
+        rest.ends_with(&format!(" are left in {folder}\n")),
+        "{said}"
+    );
+    assert_eq!(fs::read(&out).unwrap(), b"what was there");
+
+    let full = rig()
+        .arg("merge")
+        .arg(&capture)
+        .args(["-o", "/dev/full"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(full.stderr).unwrap();
+    let told = "rig: write /dev/full: No space left on device (os error 28): ";
+    assert!(
+        said.starts_with(told) && said.ends_with(" bytes are needed\n"),
+        "{said}"
+    );
 }
 
 /// Times are counted from here.

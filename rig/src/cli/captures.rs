@@ -5,13 +5,16 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::exit::Exit;
 use super::say;
 use crate::pcapng::OpenError;
-use crate::reconcile::{Alignment, Clock, Outline, ReconcileError, Reconciliation, Source, Tally};
+use crate::reconcile::{
+    Alignment, Clock, Outline, ReconcileError, Reconciliation, Repeated, Source, Tally,
+};
 use crate::units::{printable, show_duration};
-use crate::wire::Checksums;
+use crate::wire::{Checksums, LinkType};
 
 /// What files with captures are called, compressed ones too.
 const ENDINGS: [&str; 3] = ["pcapng", "pcap", "cap"];
@@ -33,6 +36,13 @@ pub(super) enum CapturesError {
     Io {
         path: PathBuf,
         operation: &'static str,
+        cause: io::Error,
+    },
+    /// What cannot be read twice could not be copied to where it can.
+    #[error("{}: put it aside in {}: {cause}", .path.display(), .folder.display())]
+    Aside {
+        path: PathBuf,
+        folder: PathBuf,
         cause: io::Error,
     },
     /// A file is no capture.
@@ -139,11 +149,7 @@ fn sources(files: &[PathBuf]) -> Result<Vec<Source<File>>, CapturesError> {
     let mut names: HashSet<String> = HashSet::new();
     let mut sources = Vec::new();
     for path in files {
-        let file = open(path).map_err(|cause| CapturesError::Io {
-            path: path.clone(),
-            operation: "open the capture",
-            cause,
-        })?;
+        let file = open(path)?;
         let name = match stem(path) {
             Some(stem) => printable(&stem),
             None => printable(&path.file_name().unwrap_or_default().to_string_lossy()),
@@ -161,15 +167,27 @@ fn sources(files: &[PathBuf]) -> Result<Vec<Source<File>>, CapturesError> {
 }
 
 /// Opens a file that can be read twice; what comes from a pipe is put aside first.
-fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> Result<File, CapturesError> {
+    let failed = |cause| CapturesError::Io {
+        path: path.to_owned(),
+        operation: "open the capture",
+        cause,
+    };
+    let aside = |result: io::Result<File>| {
+        result.map_err(|cause| CapturesError::Aside {
+            path: path.to_owned(),
+            folder: std::env::temp_dir(),
+            cause,
+        })
+    };
     if path == Path::new(STDIN) {
-        return put_aside(&mut io::stdin().lock());
+        return aside(put_aside(&mut io::stdin().lock()));
     }
-    let mut file = File::open(path)?;
-    if file.metadata()?.is_file() {
+    let mut file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_file() {
         return Ok(file);
     }
-    put_aside(&mut file)
+    aside(put_aside(&mut file))
 }
 
 fn put_aside(input: &mut impl Read) -> io::Result<File> {
@@ -276,6 +294,9 @@ impl fmt::Display for Account<'_> {
                  capturing helps"
             )?;
         }
+        for (name, repeated) in &self.outline.repeated {
+            write!(f, "\n{name}: {}", repeated_line(repeated))?;
+        }
         for (name, dropped) in &self.outline.dropped {
             write!(
                 f,
@@ -284,6 +305,30 @@ impl fmt::Display for Account<'_> {
         }
         Ok(())
     }
+}
+
+/// That packets of a capture were recorded several times each, and what that means here.
+fn repeated_line(repeated: &Repeated) -> String {
+    let Repeated {
+        packets,
+        of,
+        times,
+        apart,
+        link,
+    } = repeated;
+    let apart = show_duration(*apart);
+    if *link == LinkType::LinuxSll {
+        return format!(
+            "{packets} of {of} packets were recorded {times} times within {apart} each, on interfaces that {link} does \
+             not tell apart: each counts once; `tcpdump -y LINUX_SLL2` tells which interface it was"
+        );
+    }
+    format!(
+        "{packets} of {of} packets were recorded {times} times on one interface, up to {apart} apart, and count as often: \
+         two sockets, or a mirror port that copies both ways, do that, unless their sender or the network doubled them; \
+         `editcap -w {:.6} IN OUT` leaves one of each",
+        (repeated.apart + Duration::from_micros(1)).as_secs_f64()
+    )
 }
 
 fn clock_line(clock: &Clock, against: &str) -> String {
@@ -308,7 +353,7 @@ fn clock_line(clock: &Clock, against: &str) -> String {
     };
     let doubt = match clock.uncertainty {
         Some(uncertainty) => format!("within {}", show_duration(uncertainty)),
-        None => "with nothing to bound the error, as packets went one way only".to_owned(),
+        None => "with nothing to bound the error, as between any two addresses packets went one way only".to_owned(),
     };
     format!("{what}, {doubt} ({} packets compared)", clock.packets)
 }
@@ -316,7 +361,7 @@ fn clock_line(clock: &Clock, against: &str) -> String {
 /// `3.00ms ahead of`, `2.00s behind`.
 fn signed(offset_ns: i128) -> String {
     let size = u64::try_from(offset_ns.unsigned_abs()).unwrap_or(u64::MAX);
-    let size = show_duration(std::time::Duration::from_nanos(size));
+    let size = show_duration(Duration::from_nanos(size));
     if offset_ns < 0 {
         format!("{size} behind")
     } else {

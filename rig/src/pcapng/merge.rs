@@ -63,6 +63,18 @@ pub enum MergeError {
     Io(std::io::Error),
 }
 
+impl MergeError {
+    /// What the operating system said, if it was that.
+    #[must_use]
+    pub fn io(&self) -> Option<&std::io::Error> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::Write(error) => error.io(),
+            Self::Open { .. } | Self::Interfaces | Self::NoSuchFrame { .. } => None,
+        }
+    }
+}
+
 /// What is written beside the packets.
 #[derive(Debug, Clone, Default)]
 pub struct MergeNotes {

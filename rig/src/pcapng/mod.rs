@@ -24,7 +24,7 @@ mod unreached;
 pub use merge::{HostCapture, MergeError, MergeNotes, Merged};
 pub use reader::{OpenError, Reader, Stop, StopReason};
 pub use record::{Direction, Frame, Interface, InterfaceId, Record, Section, Statistics};
-pub use spool::Spool;
+pub use spool::{Closed, Spool};
 pub use writer::{WriteError, Writer};
 
 /// `EtherType` of the datagrams by which an agent proves that its capture is complete: the first of

@@ -39,13 +39,18 @@ impl Spool {
         Ok(self.writer.write(record)?)
     }
 
-    /// Ends the capture, and writes it with its comment to where it belongs.
-    pub fn finish<W: Write>(
+    /// How many bytes were written so far.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.writer.len_bytes()
+    }
+
+    /// Ends the capture, whose comment is known now.
+    pub fn close(
         mut self,
         statistics: &[(InterfaceId, Timestamp, Statistics)],
         comment: String,
-        mut out: W,
-    ) -> Result<W, MergeError> {
+    ) -> Result<Closed, MergeError> {
         for (interface, at, statistics) in statistics {
             self.writer.statistics(*interface, *at, statistics)?;
         }
@@ -55,13 +60,37 @@ impl Spool {
         file.rewind().map_err(MergeError::Io)?;
         file.read_exact(&mut head).map_err(MergeError::Io)?;
         let [.., a, b, c, d] = head;
-        let len = u32::from_ne_bytes([a, b, c, d]);
-        file.seek(SeekFrom::Start(u64::from(len)))
-            .map_err(MergeError::Io)?;
+        let len = u64::from(u32::from_ne_bytes([a, b, c, d]));
+        let all = file.metadata().map_err(MergeError::Io)?.len();
+        file.seek(SeekFrom::Start(len)).map_err(MergeError::Io)?;
         let header = Writer::new(Vec::new(), &section(comment))?.finish()?;
-        out.write_all(&header).map_err(MergeError::Io)?;
-        std::io::copy(&mut file, &mut out).map_err(MergeError::Io)?;
-        out.flush().map_err(MergeError::Io)?;
-        Ok(out)
+        Ok(Closed {
+            len_bytes: header.len() as u64 + all.saturating_sub(len),
+            header,
+            rest: file,
+        })
+    }
+}
+
+/// A capture that is complete, and stands in a file of its own.
+pub struct Closed {
+    header: Vec<u8>,
+    /// What follows its header.
+    rest: File,
+    len_bytes: u64,
+}
+
+impl Closed {
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    /// Writes it to where it belongs.
+    pub fn write_to(mut self, mut out: impl Write) -> std::io::Result<()> {
+        out.write_all(&self.header)?;
+        std::io::copy(&mut self.rest, &mut out)?;
+        out.flush()
     }
 }

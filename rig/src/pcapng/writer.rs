@@ -1,7 +1,7 @@
 //! Writing pcapng.
 
 use std::borrow::Cow;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ const MAX_NAME_BYTES: usize = u16::MAX as usize - 17;
 
 /// A capture could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("write {what} of a capture: {source}")]
+#[error("write {what} of a capture: {}", cause(source))]
 pub struct WriteError {
     /// What was to be written.
     what: &'static str,
@@ -40,7 +40,27 @@ pub struct WriteError {
     source: PcapNgWriteError,
 }
 
+/// What lies behind an error; `pcap-file` does not say itself what the operating system said.
+fn cause(error: &PcapNgWriteError) -> String {
+    match error {
+        PcapNgWriteError::Io(error) => error.to_string(),
+        other => match std::error::Error::source(other) {
+            Some(source) => format!("{other}: {source}"),
+            None => other.to_string(),
+        },
+    }
+}
+
 impl WriteError {
+    /// What the operating system said, if it was that.
+    #[must_use]
+    pub fn io(&self) -> Option<&io::Error> {
+        match &self.source {
+            PcapNgWriteError::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+
     fn of(what: &'static str) -> impl Fn(PcapNgWriteError) -> Self {
         move |source| Self { what, source }
     }
@@ -52,6 +72,8 @@ impl WriteError {
 pub struct Writer<W: Write> {
     inner: PcapNgWriter<BufWriter<W>>,
     interfaces: u32,
+    /// Bytes of the blocks behind the section header.
+    len_bytes: u64,
     /// Kept between packets, so that one without comments costs no allocation.
     spare_options: Vec<EnhancedPacketOption<'static>>,
 }
@@ -84,6 +106,7 @@ impl<W: Write> Writer<W> {
         Ok(Self {
             inner,
             interfaces: 0,
+            len_bytes: 0,
             spare_options: Vec::with_capacity(1),
         })
     }
@@ -172,6 +195,12 @@ impl<W: Write> Writer<W> {
         self.block("interface statistics", &block.into_block())
     }
 
+    /// How many bytes the blocks behind the section header have, some of which may not have been handed over yet.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
     /// Hands everything written so far to the underlying writer.
     pub fn flush(&mut self) -> Result<(), WriteError> {
         let flushed = self.inner.get_mut().flush();
@@ -186,7 +215,8 @@ impl<W: Write> Writer<W> {
 
     fn block(&mut self, what: &'static str, block: &Block<'_>) -> Result<(), WriteError> {
         let written = self.inner.write_block(block);
-        written.map(drop).map_err(WriteError::of(what))
+        self.len_bytes += written.map_err(WriteError::of(what))? as u64;
+        Ok(())
     }
 }
 

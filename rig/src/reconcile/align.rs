@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::clocks::Clock;
+use super::copies::Copies;
 use super::passage::Places;
 use super::sides::{Sample, Shared, shared};
 use super::sighting::{Place, Same, Sighting};
@@ -22,6 +23,7 @@ pub(super) struct Known {
     /// How the clock of each place is aligned.
     pub(super) clocks: Vec<Clock>,
     pub(super) places: Places,
+    pub(super) copies: Copies,
     /// The longest that a packet may be under way that looks the same as others; none where nothing tells how long
     /// packets take.
     pub(super) longest_ns: Option<i128>,
@@ -29,7 +31,16 @@ pub(super) struct Known {
 
 impl Known {
     /// Compares what the places have seen.
-    pub(super) fn of(survey: &Survey) -> Self {
+    pub(super) fn of(survey: &mut Survey) -> Self {
+        let links: Vec<_> = survey
+            .places
+            .iter()
+            .flat_map(|place| place.interfaces.iter().map(|one| one.link))
+            .collect();
+        let copies = Copies::of(&survey.samples, |spot| spot.link(&links));
+        for same in &mut survey.samples {
+            copies.number(same);
+        }
         let all = &survey.samples;
         let comparisons = compare(all, survey.places.len());
         let clocks = align(&comparisons, survey.places.len());
@@ -62,6 +73,7 @@ impl Known {
         Self {
             clocks,
             places,
+            copies,
             longest_ns,
         }
     }
@@ -149,6 +161,7 @@ fn reversed(shared: &Shared) -> Vec<Sample> {
             at_ns: sample.at_ns + sample.later_ns,
             later_ns: -sample.later_ns,
             forward: sample.forward.map(|forward| !forward),
+            returned: sample.returned,
         })
         .collect();
     samples.sort_by_key(|sample| sample.at_ns);

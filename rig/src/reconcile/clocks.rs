@@ -101,9 +101,15 @@ impl Bounds {
                 .filter(move |sample| sample.forward == Some(forward))
                 .map(|sample| sample.later_ns)
         };
+        // Where both ways take as long nothing tells which is which. One bounds the offset from below and the other from
+        // above, so that it is none less than the least of both, nor more than the most.
+        let unknown = || {
+            let unknown = |sample: &&Sample| sample.forward.is_none() && sample.returned;
+            samples.iter().filter(unknown).map(|sample| sample.later_ns)
+        };
         Self {
-            low: those(false).max(),
-            high: those(true).min(),
+            low: those(false).max().or_else(|| unknown().min()),
+            high: those(true).min().or_else(|| unknown().max()),
         }
     }
 

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 
 use super::align::{Known, true_ns};
 use super::clocks::{Alignment, Clock};
+use super::copies::Repeated;
 use super::passage::{self, Fate, Judged, Timed};
 use super::recut::{Piece, Recut, bit};
 use super::sighting::{Identifier, Place, Same, Sighting};
-use super::source::{ReconcileError, Source, counted, moved};
+use super::source::{ReconcileError, Source, counted, moved, point};
 use super::survey::{CHUNK, Survey, Surveyed};
 use super::window::{Outcome, Seen, Window};
 use crate::pcapng::{
@@ -25,6 +26,8 @@ use crate::wire::LinkType;
 #[derive(Debug)]
 pub struct Reconciliation<R: Read> {
     readings: Vec<Reading<R>>,
+    /// How many records there are.
+    records: u64,
     identifier: Identifier,
     known: Known,
     pub(super) window: Window,
@@ -60,6 +63,8 @@ pub struct Outline {
     /// Captures whose own kernel says that it dropped packets, and how many: what seems lost on
     /// its way to them may have arrived.
     pub dropped: Vec<(String, u64)>,
+    /// Captures that recorded many packets several times.
+    pub repeated: Vec<(String, Repeated)>,
 }
 
 /// What became of the packets told so far.
@@ -128,14 +133,17 @@ impl<R: Read + Seek> Reconciliation<R> {
     /// # Errors
     /// What is no capture, and more interfaces than a file can describe.
     pub fn of(mut sources: Vec<Source<R>>) -> Result<Self, ReconcileError> {
-        let survey = Survey::of(&mut sources)?;
-        let known = Known::of(&survey);
+        let mut survey = Survey::of(&mut sources)?;
+        let known = Known::of(&mut survey);
         let mut outline = Outline::default();
         let mut readings = Vec::new();
         for (place, (source, surveyed)) in sources.into_iter().zip(survey.places).enumerate() {
             let frames = surveyed.frames;
             let slack_ns = known.clocks.get(place).map_or(0, spread_ns);
             let earliest = surveyed.earliest.clone();
+            let repeated = known.copies.at(place);
+            let repeated = repeated.map(|repeated| (source.name.clone(), repeated));
+            outline.repeated.extend(repeated);
             let base = outline.add(source.name.clone(), surveyed, &known.clocks)?;
             readings.push(Reading {
                 reader: source.into_reader(place)?,
@@ -148,6 +156,7 @@ impl<R: Read + Seek> Reconciliation<R> {
             });
         }
         Ok(Self {
+            records: readings.iter().map(|reading| reading.left).sum(),
             readings,
             identifier: Identifier::new(survey.compared),
             window: Window::new(),
@@ -182,6 +191,14 @@ impl<R: Read + Seek> Reconciliation<R> {
     #[must_use]
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// How many records the packets told so far were of, and how many there are.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        let left: u64 = self.readings.iter().map(|reading| reading.left).sum();
+        let held = self.window.held() as u64;
+        (self.records.saturating_sub(left + held), self.records)
     }
 
     /// The next packet in order of time.
@@ -261,6 +278,7 @@ impl<R: Read + Seek> Reconciliation<R> {
             },
         );
         self.window.close(&mut same);
+        self.known.copies.number(&mut same);
         let longest_ns = self.known.longest_ns;
         let window = &self.window;
         let time = |sighting: &Sighting| window.slot(sighting.index).at_ns;
@@ -414,6 +432,8 @@ impl<R: Read + Seek> Reconciliation<R> {
                 interface: moved(reading.base, record.interface),
                 at: record.at,
                 direction: record.direction,
+                point: point(link, &record.data),
+                turn: 0,
             },
             link,
             identity: identity.as_ref().ok().map(|(identity, _)| *identity),

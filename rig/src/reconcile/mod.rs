@@ -13,6 +13,8 @@ mod sighting;
 
 mod survey;
 
+mod copies;
+
 mod sides;
 
 mod clocks;
@@ -28,6 +30,7 @@ mod window;
 mod join;
 
 pub use clocks::{Alignment, Clock};
+pub use copies::Repeated;
 pub use join::{LOST_COMMENT, Outline, Passage, Reconciliation, Tally, UNSENT_COMMENT};
 pub use passage::Fate;
 pub use source::{ReconcileError, Source};

@@ -1,7 +1,7 @@
 //! Which way packets went between two places.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::sighting::{Place, Same, Sighting};
@@ -17,6 +17,8 @@ pub(super) struct Sample {
     pub(super) later_ns: i128,
     /// It went from the first place to the other; none where nothing tells.
     pub(super) forward: Option<bool>,
+    /// Packets of the way back were seen as well.
+    pub(super) returned: bool,
 }
 
 /// What two places have seen both.
@@ -48,12 +50,15 @@ pub(super) fn shared(all: &[Same], a: Place, b: Place) -> Shared {
             .collect();
     }
     let (routes, sightings): (Vec<Route>, Vec<_>) = pairs.into_iter().unzip();
+    let ways: HashSet<Route> = routes.iter().copied().collect();
     shared.samples = sightings
         .iter()
-        .map(|(at_a, at_b)| Sample {
+        .zip(&routes)
+        .map(|((at_a, at_b), route)| Sample {
             at_ns: i128::from(at_a.at.0),
             later_ns: i128::from(at_b.at.0) - i128::from(at_a.at.0),
             forward: marked(at_a, at_b),
+            returned: ways.contains(&reversed(route)),
         })
         .collect();
     let by_time = ways_by_time(&shared.samples, &routes);
@@ -67,6 +72,14 @@ pub(super) fn shared(all: &[Same], a: Place, b: Place) -> Shared {
     }
     shared.samples.sort_by_key(|sample| sample.at_ns);
     shared
+}
+
+/// The way back.
+fn reversed(route: &Route) -> Route {
+    Route {
+        source: route.destination,
+        destination: route.source,
+    }
 }
 
 /// The way that the marks of the captures tell: sent at one place and received at the other.
@@ -95,10 +108,7 @@ fn ways_by_time(samples: &[Sample], routes: &[Route]) -> HashMap<Route, bool> {
     medians
         .iter()
         .filter_map(|(route, there)| {
-            let back = medians.get(&Route {
-                source: route.destination,
-                destination: route.source,
-            })?;
+            let back = medians.get(&reversed(route))?;
             match there.cmp(back) {
                 Ordering::Greater => Some((*route, true)),
                 Ordering::Less => Some((*route, false)),

@@ -20,15 +20,41 @@ pub(super) struct Sighting {
     /// By the clock of its place.
     pub(super) at: Timestamp,
     pub(super) direction: Option<Direction>,
+    /// What a cooked header tells of the interface, see [`super::source::point`].
+    pub(super) point: u32,
+    /// Which one of several interfaces it is that nothing tells apart, see [`super::copies`].
+    pub(super) turn: u8,
 }
 
-/// Where a place sees a packet once: a router sees it on each of two interfaces, or, where these
-/// cannot be told apart, on its way in and on its way out.
-pub(super) type Spot = (Place, InterfaceId, Option<Direction>);
+/// Where a place sees a packet once: a bridge or router sees it on each of two interfaces or more, and on its way in
+/// and out where that is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Spot {
+    pub(super) place: Place,
+    interface: InterfaceId,
+    direction: Option<Direction>,
+    point: u32,
+    turn: u8,
+}
 
 impl Sighting {
     pub(super) fn spot(&self) -> Spot {
-        (self.place, self.interface, self.direction)
+        Spot {
+            place: self.place,
+            interface: self.interface,
+            direction: self.direction,
+            point: self.point,
+            turn: self.turn,
+        }
+    }
+}
+
+impl Spot {
+    /// What its records begin with, by the interfaces of all captures.
+    pub(super) fn link(&self, links: &[LinkType]) -> LinkType {
+        let index = usize::try_from(self.interface.0).ok();
+        let link = index.and_then(|index| links.get(index));
+        link.copied().unwrap_or(LinkType::Ethernet)
     }
 }
 

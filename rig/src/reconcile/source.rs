@@ -119,6 +119,29 @@ fn cooked_direction(link: LinkType, data: &[u8]) -> Option<Direction> {
     })
 }
 
+/// What the cooked header of a capture on all interfaces tells of the one that a packet was seen on; zero in other
+/// captures. SLL2 has its index. SLL has none: two interfaces are told apart as far as their packet type, hardware
+/// type, sender's address or protocol differ.
+#[inline]
+pub(super) fn point(link: LinkType, data: &[u8]) -> u32 {
+    const SLL_BYTES: usize = 16;
+    const INDEX_AT: std::ops::Range<usize> = 4..8;
+    match link {
+        LinkType::LinuxSll2 => {
+            let index = data.get(INDEX_AT).and_then(|index| index.first_chunk());
+            index.map_or(0, |index| u32::from_be_bytes(*index))
+        }
+        LinkType::LinuxSll => data.get(..SLL_BYTES).map_or(0, fnv),
+        _ => 0,
+    }
+}
+
+/// FNV-1a of 32 bits: that two interfaces have the same does no harm.
+fn fnv(bytes: &[u8]) -> u32 {
+    let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    bytes.iter().fold(0x811c_9dc5, mix)
+}
+
 /// The number of an interface among those of all captures, of which `base` came before.
 pub(super) fn moved(base: u32, id: InterfaceId) -> InterfaceId {
     InterfaceId(base.saturating_add(id.0))

@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 
 use super::sighting::{Identifier, Place, Same, Sighting};
-use super::source::{ReconcileError, Source, counted};
+use super::source::{ReconcileError, Source, counted, moved, point};
 use crate::pcapng::{Direction, Interface, InterfaceId, Record, Statistics, Stop};
 use crate::units::Timestamp;
 use crate::wire::{Compared, LinkType, Route, hash_identity};
@@ -88,7 +88,7 @@ impl Survey {
     ) -> Result<Option<Self>, ReconcileError> {
         let mut sampler = Sampler::new(compared);
         let mut marked = BTreeMap::new();
-        let mut places = Vec::new();
+        let mut places: Vec<Surveyed> = Vec::new();
         for (place, source) in sources.iter_mut().enumerate() {
             let mut reader = source.reader(place)?;
             let (mut frames, mut counts, mut last) = (0, 0, None);
@@ -96,6 +96,8 @@ impl Survey {
             let mut span: Option<(Timestamp, Timestamp)> = None;
             let mut sender = None;
             sampler.routes.clear();
+            let before: usize = places.iter().map(|place| place.interfaces.len()).sum();
+            sampler.base = u32::try_from(before).unwrap_or(u32::MAX);
             while let Some(frame) = reader.next_frame() {
                 frames += 1;
                 let Some((link, record)) = counted(frame) else {
@@ -173,6 +175,8 @@ struct Sampler {
     by_hash: usize,
     by_route: usize,
     sightings: usize,
+    /// Interfaces of the places before the one that is read.
+    base: u32,
     /// Packets of each route at the place that is read.
     routes: HashMap<Route, u8>,
 }
@@ -198,6 +202,7 @@ impl Sampler {
             by_hash: 0,
             by_route: 0,
             sightings: 0,
+            base: 0,
             routes: HashMap::new(),
         }
     }
@@ -221,9 +226,11 @@ impl Sampler {
         let sighting = Sighting {
             place,
             index: 0,
-            interface: record.interface,
+            interface: moved(self.base, record.interface),
             at: record.at,
             direction: record.direction,
+            point: point(link, &record.data),
+            turn: 0,
         };
         let known = self.found.find(hash, |known| {
             let known = &self.chosen[*known];

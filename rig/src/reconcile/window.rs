@@ -113,7 +113,7 @@ impl Window {
         self.max_held = max_held;
     }
 
-    #[cfg(test)]
+    /// How many records are kept.
     pub(super) fn held(&self) -> usize {
         self.held
     }
