@@ -49,6 +49,12 @@ fn what_is_learned_is_what_check_takes() {
 }
 
 #[test]
+fn what_was_thrown_away_unread_is_told() {
+    let output = rig(&["learn", "tests/rig/truth/closed-over-unread-data.pcap"]);
+    insta::assert_snapshot!("learn-unread", text(&output.stdout));
+}
+
+#[test]
 fn the_document_shows_what_is_learned() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/patterns.md");
     let document = fs::read_to_string(path).unwrap();

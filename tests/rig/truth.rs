@@ -9,7 +9,7 @@ use insta::assert_snapshot;
 use crate::flows::{flows, shown};
 
 /// Captures and the flows whose ladders are drawn.
-const CAPTURES: [(&str, &[u64]); 17] = [
+const CAPTURES: [(&str, &[u64]); 22] = [
     // The second, fourth and fifth port are used again by a host whose clock is behind, so that the
     // responder, in TIME-WAIT, answers the SYN with the ACK of the old connection.
     ("challenge-ack-then-new-connection", &[8]),
@@ -42,6 +42,17 @@ const CAPTURES: [(&str, &[u64]); 17] = [
     ("mptcp-reinjected", &[1]),
     // Two networks: both hosts offer a second address, which makes two further subflows, taken at the server's host.
     ("mptcp-join", &[1, 3]),
+    // Java's `Socket.close()` with ten bytes unread, which shuts down and closes.
+    ("closed-over-unread-data", &[1]),
+    // An answer, a shutdown and a close, with 60,000 bytes unread.
+    ("answered-over-unread-data", &[]),
+    // All was read; a shutdown, and 200 ms later a close with a linger time of zero.
+    ("reset-asked-for-after-the-fin", &[1]),
+    // A close, and data 300 ms later.
+    ("data-after-the-close", &[]),
+    // Last words and a close right behind them, to a peer that delays its acknowledgement. The kernel counted a tail
+    // loss probe, and no timeout.
+    ("last-words", &[1]),
 ];
 
 /// Captures of both ends of one run.

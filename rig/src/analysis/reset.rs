@@ -10,7 +10,7 @@ use super::flow::{Closer, EventKind, Sender, Side, TcpFlags};
 use super::history::History;
 use super::mark::Mark;
 use super::rfc9293::{self, RfcState};
-use super::side::{HopLimit, IpIds, SideState};
+use super::side::{HopLimit, IpIds, SideState, low32};
 use super::step;
 use super::tcp::{Judgement, Segment, TcpState};
 use crate::reconcile::Fate;
@@ -20,6 +20,9 @@ use crate::wire::{Seq, Tcp};
 /// What was sent before a RST may be captured after it, where a host has several processors or the network
 /// several ways; but hardly so much later.
 const REORDERED_WITHIN: Duration = Duration::from_millis(10);
+
+/// A RST that follows on a FIN this soon is of the same close, also where the FIN is acknowledged meanwhile.
+const AT_ONCE: Duration = Duration::from_millis(10);
 
 /// What a side sends after a RST under its name is kept in so many pieces, until it shows whether that was its own.
 const MAX_PIECES: usize = 64;
@@ -51,8 +54,11 @@ pub struct Reset {
     /// acknowledges.
     pub unacked_bytes: u64,
     /// Payload of the peer that was acknowledged after the RST's sender had last sent payload or a
-    /// FIN, or with the RST.
+    /// FIN, or with the RST. Where RST with ACK follows on its FIN, that was no answer.
     pub unanswered_bytes: u64,
+    /// Whether it tells that data was thrown away which its sender's host had taken and its program had not read
+    /// (RFC 9293 section 3.6.1, RFC 2525 section 2.17).
+    pub unread: Option<Confidence>,
 }
 
 /// How sure it is.
@@ -178,11 +184,13 @@ impl FirstReset {
     /// Takes note that its side may not have sent it.
     fn doubt(&mut self) {
         self.told.foreign.get_or_insert(Confidence::Likely);
+        self.told.unread = None;
     }
 
     /// Takes note that its side did not send it; gives where that side stood.
     fn belie(&mut self) -> Option<RfcState> {
         self.told.foreign = Some(Confidence::Certain);
+        self.told.unread = None;
         self.told.state
     }
 }
@@ -427,21 +435,32 @@ fn first(
 ) -> FirstReset {
     let unlike = unlike(me, peer, segment, start);
     let (unacked_bytes, unanswered_bytes) = left(me, peer, segment);
+    // The window of the RST itself says nothing.
+    let zero_window = me.window == 0 && me.pkts > 0;
+    let foreign = if segment.fate == Fate::Unsent {
+        Some(Confidence::Certain)
+    } else {
+        unlike.hop_limit.map(|_| Confidence::Likely)
+    };
+    let with_ack = segment.flags.has(TcpFlags::ACK) && foreign.is_none();
+    let unread = if zero_window && unanswered_bytes > 0 && with_ack {
+        Some(Confidence::Certain)
+    } else {
+        let at_once = me.acked < me.next || segment.at.since(me.sent_at) <= AT_ONCE;
+        let likely = unanswered_bytes > 0 || at_once;
+        (likely && with_ack && follows_on_fin(me, peer, start)).then_some(Confidence::Likely)
+    };
     FirstReset {
         told: Reset {
             by: segment.sender,
             flags: segment.flags,
-            foreign: if segment.fate == Fate::Unsent {
-                Some(Confidence::Certain)
-            } else {
-                unlike.hop_limit.map(|_| Confidence::Likely)
-            },
+            foreign,
             unlike,
             state: me.rfc,
-            // The window of the RST itself says nothing.
-            zero_window: me.window == 0 && me.pkts > 0,
+            zero_window,
             unacked_bytes,
             unanswered_bytes,
+            unread,
         },
         frame: segment.frame,
         ack: segment.flags.has(TcpFlags::ACK).then_some(segment.tcp.ack),
@@ -477,6 +496,21 @@ fn unlike(me: &SideState, peer: &SideState, segment: &Segment<'_>, start: i64) -
     }
 }
 
+/// Whether a RST with ACK of `me` comes from the socket that has sent its FIN, and whose peer has sent payload and is there. A
+/// close over unread data is such a one where the program has closed its direction before, as the runtime of Java does
+/// in each close. Keep-alives or a FIN that nobody answers end in such a one as well.
+fn follows_on_fin(me: &SideState, peer: &SideState, start: i64) -> bool {
+    use RfcState::{Closing, FinWait1, FinWait2, LastAck};
+    let is_next = start == me.next.cast_signed();
+    let closed = matches!(me.rfc, Some(FinWait1 | FinWait2 | Closing | LastAck));
+    let has_payload = peer.next.max(peer.acked) > 1 + u64::from(peer.fin_seen);
+    let gives_up = me
+        .watch
+        .as_ref()
+        .is_some_and(|watch| watch.gives_up(me.acked));
+    is_next && me.fin_seen && closed && has_payload && !gives_up
+}
+
 /// What a RST of `me` leaves unread, and what unanswered.
 fn left(me: &SideState, peer: &SideState, segment: &Segment<'_>) -> (u64, u64) {
     // Positions begin with the SYN, so the first byte of payload stands at 1.
@@ -493,6 +527,15 @@ fn left(me: &SideState, peer: &SideState, segment: &Segment<'_>) -> (u64, u64) {
         0
     };
     let acknowledged = peer.acked.max(told).clamp(first, end);
-    let unanswered = acknowledged.saturating_sub(me.answered.max(first));
+    // A FIN is an answer unless RST with ACK shows that the program has read no further.
+    let with_ack = segment.flags.has(TcpFlags::ACK);
+    let answered = if me.fin_seen && with_ack {
+        me.answered_by_data
+    } else {
+        me.answered
+    };
+    let since = low32(peer.acked).wrapping_sub(answered);
+    let answered = peer.acked.saturating_sub(since.into());
+    let unanswered = acknowledged.saturating_sub(answered.max(first));
     (end - acknowledged, unanswered)
 }

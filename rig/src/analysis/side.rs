@@ -46,8 +46,10 @@ pub(super) struct SideState {
     pub(super) greeted: bool,
     /// The RST under its name was not its own.
     pub(super) goes_on: bool,
-    /// What it had acknowledged of the peer's when it last sent new payload or a FIN.
-    pub(super) answered: u64,
+    /// What it had acknowledged of the peer's when it last sent new payload, and when it last sent new payload or a FIN:
+    /// the part of the position that a sequence number can hold.
+    pub(super) answered_by_data: u32,
+    pub(super) answered: u32,
     /// When it last sent a segment that takes up sequence numbers.
     pub(super) sent_at: Timestamp,
     pub(super) pkts: u64,

@@ -209,8 +209,12 @@ impl TcpState {
             let at = u64::try_from(judgement.end).unwrap_or_default();
             me.fills_hole(at.saturating_sub(1), at);
         }
-        if (judgement.data_len > 0 && !judgement.data_again) || (fin && !me.fin_seen) {
-            me.answered = peer.acked;
+        let new_data = judgement.data_len > 0 && !judgement.data_again;
+        if new_data || (fin && !me.fin_seen) {
+            me.answered = low32(peer.acked);
+        }
+        if new_data {
+            me.answered_by_data = low32(peer.acked);
         }
         self.note_flags(segment, &judgement);
         self.write_history(segment, &judgement);

@@ -417,6 +417,12 @@ impl Watch {
         }
     }
 
+    /// Whether nobody answers its keep-alives, or its repeats of what stands at `acked`.
+    pub(super) fn gives_up(&self, acked: u64) -> bool {
+        let repeats = self.repeats > 0 && self.repeats_at == acked;
+        repeats || self.told.unanswered_keep_alives > 0
+    }
+
     /// A window of zero ends, if it was one.
     pub(super) fn end_zero_window(&mut self, at: Timestamp) {
         if let Some(since) = self.zero_since.take() {

@@ -116,7 +116,9 @@ fn of_side(
             side.unacked_bytes
         ));
     }
-    if side.fin_unacknowledged {
+    // Its own RST came before the peer could have.
+    let is_cut_short = reset.is_some_and(|reset| reset.unread.is_some()) && repeats == 0;
+    if side.fin_unacknowledged && !is_cut_short {
         let often = if side.unacked_bytes > 0 { "" } else { &often };
         say(format!("FIN never acknowledged{often}"));
     }
@@ -228,11 +230,18 @@ fn of_reset(reset: &Reset, say: &mut impl FnMut(String)) {
         Some(Established) if without_socket => {
             say("RST without ACK, as of a host without that socket, or a filter".to_owned());
         }
-        _ if reset.unanswered_bytes > 0 && reset.zero_window => {
+        _ if reset.unread == Some(Confidence::Certain) => {
             say(format!(
                 "RST over unread data, at most {} bytes",
                 reset.unanswered_bytes
             ));
+        }
+        _ if reset.unread.is_some() => {
+            let unanswered = match reset.unanswered_bytes {
+                0 => String::new(),
+                bytes => format!(", {bytes} bytes unanswered"),
+            };
+            say(format!("RST after its FIN, over unread data{unanswered}"));
         }
         _ => {}
     }

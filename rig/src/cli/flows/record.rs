@@ -173,9 +173,12 @@ pub(super) struct ConnLog<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reset_unacked_bytes: Option<u64>,
     /// Payload that the side which reset the connection acknowledged and sent no payload and no
-    /// FIN after: perhaps nobody read it.
+    /// FIN after: perhaps nobody read it. A FIN that RST with ACK follows on is no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reset_unanswered_bytes: Option<u64>,
+    /// Whether it tells that data was thrown away which nobody had read, and how sure that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reset_unread: Option<Confidence>,
     /// What is remarkable about it, in words; `>` and `<` say whose packets it is about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) remarks: Vec<String>,
@@ -350,6 +353,7 @@ impl<'a> ConnLog<'a> {
             reset_unlike: unlike(flow),
             reset_unacked_bytes: flow.reset.map(|reset| reset.unacked_bytes),
             reset_unanswered_bytes: flow.reset.map(|reset| reset.unanswered_bytes),
+            reset_unread: flow.reset.and_then(|reset| reset.unread),
             remarks: flow.remarks(),
             ended: flow.ended,
             orig_fast_retransmissions: orig_trouble.fast_retransmissions,

@@ -48,6 +48,7 @@ pub(super) fn flow() -> Flow {
             zero_window: false,
             unacked_bytes: 0,
             unanswered_bytes: 5,
+            unread: None,
         }),
         ended: None,
         completeness: 47,

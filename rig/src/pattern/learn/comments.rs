@@ -39,6 +39,14 @@ pub(super) fn head(flows: &[&Flow], captures: usize) -> Vec<String> {
         Some(side) => format!("the {side}"),
     });
     lines.push(format!("closed first by: {}", spread(closers)));
+    let unread = flows.iter().map(|flow| match flow.reset {
+        Some(reset) if reset.unread.is_some() => format!("by the {}", reset.by),
+        _ => "no".to_owned(),
+    });
+    let unread = spread(unread);
+    if unread != "no" {
+        lines.push(format!("data thrown away unread: {unread}"));
+    }
     let repeats = flows.iter().map(|flow| {
         let data =
             |event: &&crate::analysis::Event| event.kind == EventKind::Data && event.retransmission;

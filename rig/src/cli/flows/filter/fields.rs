@@ -201,6 +201,7 @@ fields! {
     "reset_unlike" Kind::Text, |f| words(&f.reset_unlike);
     "reset_unacked_bytes" Kind::Count, |f| small(f.reset_unacked_bytes);
     "reset_unanswered_bytes" Kind::Count, |f| small(f.reset_unanswered_bytes);
+    "reset_unread" CONFIDENCES, |f| text(f.reset_unread.map(Confidence::name));
     "remarks" Kind::Text, |f| words(&f.remarks);
     "ended" Kind::Word(&["timeout", "reuse"]), |f| text(f.ended.map(Ended::name));
     "orig_fast_retransmissions" Kind::Count, |f| count(f.orig_fast_retransmissions);
