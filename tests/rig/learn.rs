@@ -55,6 +55,12 @@ fn what_was_thrown_away_unread_is_told() {
 }
 
 #[test]
+fn a_tail_loss_probe_is_told_and_not_asked_for() {
+    let output = rig(&["learn", "--exact", "tests/rig/truth/last-words.pcap"]);
+    insta::assert_snapshot!("learn-probe", text(&output.stdout));
+}
+
+#[test]
 fn the_document_shows_what_is_learned() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/patterns.md");
     let document = fs::read_to_string(path).unwrap();

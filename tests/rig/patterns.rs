@@ -6,7 +6,7 @@
 //! - `flow`: one event a line, `TIME DIRECTION NAME` and what else is known of it: a number is the
 //!   length, quoted text the payload (which gives the length), `mss=` and `win=` bytes, `flags=` as
 //!   `RST+ACK` (else those usual for the name), `ack=` the acknowledgement number, `again` a
-//!   retransmission, `lost`, `coalesced`, `fast-open`. With
+//!   retransmission, `probe` a tail loss probe, `lost`, `coalesced`, `fast-open`. With
 //!   `&` in place of the time the event is in the same frame as the one before.
 //! - `definitions`, where the pattern names some: a pattern file's text.
 //! - `pattern`: the pattern.
@@ -101,7 +101,7 @@ fn optional_section<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Every part of the grammar in docs/patterns.md, as a piece of text that only its use has.
-const PARTS: [&str; 39] = [
+const PARTS: [&str; 41] = [
     "> SYN",
     "< SYN-ACK",
     "> ACK",
@@ -138,6 +138,8 @@ const PARTS: [&str; 39] = [
     "mss",
     "retransmission",
     "!retransmission",
+    "repeat",
+    "probe",
     "lost",
     "coalesced",
     "handshake",
@@ -225,6 +227,7 @@ fn event(text: &str, at: Timestamp, frame: u64) -> Event {
         win_bytes: 64_256,
         mss_bytes: None,
         retransmission: false,
+        probe: false,
         lost: false,
         coalesced: false,
         older: false,
@@ -240,6 +243,7 @@ fn event(text: &str, at: Timestamp, frame: u64) -> Event {
             Some(("ack", number)) => event.ack = number.parse().unwrap(),
             Some(("flags", names)) => event.flags = self::flags(names),
             None if word == "again" => event.retransmission = true,
+            None if word == "probe" => (event.retransmission, event.probe) = (true, true),
             None if word == "lost" => event.lost = true,
             None if word == "fast-open" => event.fast_open = true,
             None if word == "coalesced" => event.coalesced = true,

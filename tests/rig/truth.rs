@@ -184,3 +184,76 @@ fn a_pattern_may_begin_with_a_hyphen() {
     let output = check.args(["--pattern", "- ANY*"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
+
+#[test]
+fn a_tail_loss_probe_is_no_retransmission_unless_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let checks = folder.path().join("checks.yaml");
+    let check = |name: &str, rule: &str| {
+        std::fs::write(
+            &checks,
+            format!("checks:\n  - flow: \"* -> *\"\n    {rule}\n"),
+        )
+        .unwrap();
+        let mut check = Command::new(env!("CARGO_BIN_EXE_rig"));
+        check
+            .arg("check")
+            .arg(capture(name))
+            .arg("--expect")
+            .arg(&checks);
+        let output = check.output().unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    for (name, rule, code) in [
+        ("last-words", "never: \"- FIN[retransmission]\"", 0),
+        ("last-words", "never: \"- FIN[repeat]\"", 1),
+        ("last-words", "never: \"- FIN[probe]\"", 1),
+        (
+            "last-words",
+            "pattern: handshake ... orderly-close-by(responder)",
+            0,
+        ),
+        (
+            "last-words",
+            "pattern: handshake ... < FIN < FIN[probe, gap<100ms] > FIN < ACK",
+            0,
+        ),
+        (
+            "last-words",
+            "pattern: handshake ... < FIN < FIN[repeat] > FIN < ACK",
+            0,
+        ),
+        (
+            "last-words",
+            "pattern: handshake ... < FIN < FIN[retransmission] > FIN < ACK",
+            1,
+        ),
+        // A probe after 210 ms, and three timeouts; that the first repeat was a probe is known by the second.
+        (
+            "user-timeout-probe-then-timeouts",
+            "pattern: handshake ... > DATA > DATA[probe] > DATA[retransmission]{3}",
+            0,
+        ),
+        (
+            "user-timeout-probe-then-timeouts",
+            "pattern: handshake ... > DATA > DATA[retransmission]{3}",
+            0,
+        ),
+        (
+            "user-timeout-probe-then-timeouts",
+            "pattern: handshake ... > DATA > DATA[repeat]{4}",
+            0,
+        ),
+        (
+            "user-timeout-probe-then-timeouts",
+            "never: \"- DATA[retransmission]\"",
+            1,
+        ),
+    ] {
+        let (came, told) = check(name, rule);
+        assert_eq!(came, code, "{rule}: {told}");
+    }
+}

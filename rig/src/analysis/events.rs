@@ -2,6 +2,7 @@
 
 use super::MAX_PAYLOAD_KEPT_BYTES;
 use super::flow::{Event, EventKind, Sender, TcpFlags};
+use super::mark::{Mark, Marks};
 use super::multipath::Signals;
 use super::side::low32;
 use super::tcp::{Judgement, Segment, TcpState};
@@ -30,10 +31,12 @@ pub(super) fn append(
     flow: &TcpState,
     segment: &Segment<'_>,
     judgement: &Judgement,
+    marks: Marks,
     keep: Keep,
 ) {
     let flags = segment.flags;
     let plain = plain(flow, segment, judgement);
+    let probe = marks.has(Mark::Probe);
     let before = events.len();
     if flags.has(TcpFlags::SYN) {
         let options = segment.tcp.options();
@@ -57,6 +60,7 @@ pub(super) fn append(
             kind: EventKind::Data,
             len_bytes: judgement.data_len,
             retransmission: judgement.data_again,
+            probe: probe && judgement.data_again,
             coalesced: judgement.data_again
                 && (judgement.data_joined || joins_earlier(events, segment, judgement)),
             payload: kept(segment.tcp.payload, keep),
@@ -67,6 +71,7 @@ pub(super) fn append(
         events.push(Event {
             kind: EventKind::Fin,
             retransmission: judgement.fin_again,
+            probe: probe && judgement.fin_again,
             ..plain.clone()
         });
     }
@@ -107,10 +112,26 @@ pub(super) fn append_older(
     keep: Keep,
 ) {
     let before = events.len();
-    append(events, flow, segment, judgement, keep);
+    append(events, flow, segment, judgement, Marks::default(), keep);
     for event in &mut events[before..] {
         event.older = true;
         event.ack = ack;
+    }
+}
+
+/// Says at the last repeat of a sender that it was a tail loss probe, which is known now.
+#[cold]
+pub(super) fn was_probe(events: &mut [Event], sender: Sender) {
+    let repeat = |event: &&Event| event.sender == sender && event.retransmission;
+    let Some(frame) = events.iter().rev().find(repeat).map(|event| event.frame) else {
+        return;
+    };
+    let of_it = events
+        .iter_mut()
+        .rev()
+        .skip_while(|event| event.frame != frame);
+    for event in of_it.take_while(|event| event.frame == frame) {
+        event.probe = event.retransmission;
     }
 }
 
@@ -134,6 +155,7 @@ pub(super) fn datagram(
         win_bytes: 0,
         mss_bytes: None,
         retransmission: false,
+        probe: false,
         lost: false,
         coalesced: false,
         older: false,
@@ -158,6 +180,7 @@ fn plain(flow: &TcpState, segment: &Segment<'_>, judgement: &Judgement) -> Event
         win_bytes: flow.window_bytes(segment),
         mss_bytes: None,
         retransmission: false,
+        probe: false,
         lost: false,
         coalesced: false,
         older: false,

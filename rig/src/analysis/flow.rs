@@ -348,6 +348,8 @@ pub struct Event {
     /// Its sequence range was sent before (`tcp.analysis.retransmission`). A keep-alive is not a
     /// retransmission, and neither are bytes that come late and for the first time.
     pub retransmission: bool,
+    /// A retransmission that is a tail loss probe (RFC 8985, section 7), as far as that is certain.
+    pub probe: bool,
     /// It was seen leaving and never arriving; known only where several captures are compared.
     pub lost: bool,
     /// The segment carries bytes of more than one write of the program, as far as the wire tells:

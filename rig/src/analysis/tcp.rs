@@ -232,16 +232,18 @@ impl TcpState {
         if acks {
             self.note_gaps(segment);
         }
+        if keep.events || keep.steps {
+            self.note_decided(segment.sender);
+        }
         if keep.events {
             self.with_events(|events, flow| {
-                events::append(events, flow, segment, &judgement, keep);
+                events::append(events, flow, segment, &judgement, marks, keep);
             });
         }
         if keep.states {
             self.note_states(segment.at);
         }
         if keep.steps {
-            self.note_decided(segment.sender);
             let step = step::of_segment(self, segment, &judgement, marks);
             self.steps.get_or_insert_default().push(step);
         }
@@ -333,6 +335,9 @@ impl TcpState {
         let Some(decided) = me.watch.as_mut().and_then(|watch| watch.decided.take()) else {
             return;
         };
+        if decided == Mark::Probe {
+            events::was_probe(self.kept_events(), sender);
+        }
         let mut steps = step::kept(&mut self.steps).iter_mut().rev();
         let undecided =
             |step: &&mut step::Step| step.sender == sender && step.marks.has(Mark::ProbeOrRto);

@@ -71,6 +71,8 @@ pub struct Trouble {
     pub zero_window_time: Duration,
     /// How often it has sent again what its peer waits for, since that last acknowledged anything new.
     pub last_repeats: u32,
+    /// Tail loss probes with its FIN.
+    pub fin_probes: u32,
     /// Segments that were captured or delivered twice rather than sent again: their packets have the identification of
     /// the one before.
     pub copies: u32,
@@ -260,7 +262,10 @@ fn count(
             Some(Mark::Fast) => bump(&mut trouble.fast_retransmissions),
             Some(Mark::Rto) => bump(&mut trouble.rto_retransmissions),
             Some(Mark::Spurious) => bump(&mut trouble.spurious_retransmissions),
-            Some(Mark::Probe) => bump(&mut trouble.tail_loss_probes),
+            Some(Mark::Probe) => {
+                bump(&mut trouble.tail_loss_probes);
+                trouble.fin_probes += u32::from(judgement.fin_again);
+            }
             Some(Mark::ProbeOrRto) => bump(&mut trouble.probe_or_rto_retransmissions),
             _ => {}
         }

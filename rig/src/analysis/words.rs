@@ -122,6 +122,9 @@ fn of_side(
         let often = if side.unacked_bytes > 0 { "" } else { &often };
         say(format!("FIN never acknowledged{often}"));
     }
+    if trouble.fin_probes > 0 {
+        say("FIN sent again as tail loss probe".to_owned());
+    }
     if !trouble.zero_window_time.is_zero() {
         say(format!(
             "window zero for {}",

@@ -154,6 +154,7 @@ fn events(packet: &[u8]) -> Vec<Event> {
         win_bytes: 0,
         mss_bytes: None,
         retransmission: false,
+        probe: false,
         lost: false,
         coalesced: false,
         older: false,

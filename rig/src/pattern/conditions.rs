@@ -103,6 +103,7 @@ fn subject(cursor: &mut Cursor<'_>, kind: Option<EventKind>) -> Result<Subject, 
 fn never_holds(name: &str, kind: EventKind) -> Option<String> {
     let fits = match name {
         "len" | "bytes" | "coalesced" | "reinjected" => kind == EventKind::Data,
+        "probe" => matches!(kind, EventKind::Data | EventKind::Fin),
         "mss" | "fast-open" => matches!(kind, EventKind::Syn | EventKind::SynAck),
         "accepts-data" => kind == EventKind::SynAck,
         "foreign" => kind == EventKind::Rst,
@@ -112,6 +113,7 @@ fn never_holds(name: &str, kind: EventKind) -> Option<String> {
         _ => true,
     };
     let carrier = match name {
+        "probe" => "DATA and FIN are sent as a tail loss probe",
         "mss" => "SYN and SYN-ACK announce one",
         "fast-open" => "SYN and SYN-ACK have the option",
         "accepts-data" => "SYN-ACK answers a SYN",

@@ -101,10 +101,11 @@ impl<'a> Place<'a> {
 
     fn hint(&self) -> Option<String> {
         let Some(event) = self.events.get(self.at) else {
-            return self.hint_at_end();
+            return self.hint_on_probe().or_else(|| self.hint_at_end());
         };
         self.hint_on_condition(event)
             .or_else(|| hint_on_repeat(event))
+            .or_else(|| self.hint_on_probe())
             .or_else(|| self.hint_on_ending(event))
             .or_else(|| self.hint_on_order(event))
     }
@@ -129,6 +130,23 @@ impl<'a> Place<'a> {
                 "`{}` is asked, {}",
                 shortened(&failed.text),
                 failed.actual(event, gap)
+            ))
+        })
+    }
+
+    /// A retransmission is asked for, and the repeat that came is a tail loss probe.
+    fn hint_on_probe(&self) -> Option<String> {
+        let asks = |test: &&EventTest| test.asks_for_repeats() && !test.asks_for_probes();
+        let asking = self.items.iter().filter_map(|item| item.event_test());
+        asking.filter(asks).find_map(|test| {
+            let fits = |event: &&Event| {
+                let kind = test.kind.is_none_or(|kind| kind == event.kind);
+                event.probe && kind && test.sender.is_none_or(|sender| sender == event.sender)
+            };
+            let probe = self.events[..self.at].iter().rev().find(fits)?;
+            let (arrow, kind, frame) = (probe.sender.arrow(), probe.kind, probe.frame);
+            Some(format!(
+                "the `{arrow} {kind}` of frame {frame} is a tail loss probe, which `probe` and `repeat` ask for"
             ))
         })
     }
@@ -253,9 +271,14 @@ fn endings<'a>(program: &Program, items: &'a [Item], waiting: &[usize]) -> Vec<&
 /// A repeat that was not folded: the pattern asks about such repeats, and has no more of them.
 fn hint_on_repeat(event: &Event) -> Option<String> {
     let (arrow, kind) = (event.sender.arrow(), event.kind);
-    event.retransmission.then(|| {
-        format!("the pattern asks about retransmissions of `{arrow} {kind}`, and has none here")
-    })
+    let repeats = if event.probe {
+        "tail loss probes"
+    } else {
+        "retransmissions"
+    };
+    event
+        .retransmission
+        .then(|| format!("the pattern asks about {repeats} of `{arrow} {kind}`, and has none here"))
 }
 
 /// An event in the pattern's own words: `> DATA len=13`.

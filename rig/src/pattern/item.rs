@@ -130,13 +130,19 @@ impl EventTest {
             |is_such: bool, asks: fn(&Self) -> bool| !is_such || self.kind.is_none() || asks(self);
         self.sender.is_none_or(|sender| sender == event.sender)
             && self.kind.is_none_or(|kind| kind == event.kind)
-            && fits(event.retransmission, Self::asks_for_repeats)
+            && fits(event.retransmission && !event.probe, Self::asks_for_repeats)
+            && fits(event.probe, Self::asks_for_probes)
             && fits(event.older, Self::asks_for_older)
     }
 
-    /// Whether `retransmission` stands in its conditions.
+    /// Whether `retransmission` or `repeat` stands in its conditions.
     pub(super) fn asks_for_repeats(&self) -> bool {
-        self.asks_for(Property::Retransmission)
+        self.asks_for(Property::Retransmission) || self.asks_for(Property::Repeat)
+    }
+
+    /// Whether `probe` or `repeat` stands in its conditions.
+    pub(super) fn asks_for_probes(&self) -> bool {
+        self.asks_for(Property::Probe) || self.asks_for(Property::Repeat)
     }
 
     /// Whether `older` stands in its conditions.

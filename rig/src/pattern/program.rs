@@ -30,6 +30,8 @@ pub(super) struct Program {
     pub(super) instructions: Vec<Instruction>,
     /// Repeats that the pattern asks about, so that they are not folded.
     asked: Vec<(Sender, EventKind)>,
+    /// The same of tail loss probes.
+    asked_probes: Vec<(Sender, EventKind)>,
     /// The same of events of an older connection.
     asked_older: Vec<(Sender, EventKind)>,
 }
@@ -57,6 +59,7 @@ impl Program {
         Ok(Self {
             instructions,
             asked: asked(items, EventTest::asks_for_repeats),
+            asked_probes: asked(items, EventTest::asks_for_probes),
             asked_older: asked(items, EventTest::asks_for_older),
         })
     }
@@ -66,8 +69,13 @@ impl Program {
     /// is none of this one, unless the pattern asks about such events of that kind from that side.
     pub(super) fn may_skip(&self, event: &Event) -> bool {
         let what = (event.sender, event.kind);
+        let asked = if event.probe {
+            &self.asked_probes
+        } else {
+            &self.asked
+        };
         event.kind == EventKind::Ack
-            || (event.retransmission && !self.asked.contains(&what))
+            || (event.retransmission && !asked.contains(&what))
             || (event.older && !self.asked_older.contains(&what))
     }
 }

@@ -5,8 +5,12 @@ use crate::analysis::{Event, Signals};
 /// What an event may be, or have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Property {
-    /// It is a repeat.
+    /// It is a repeat, and no tail loss probe.
     Retransmission,
+    /// It is a repeat, of whatever kind.
+    Repeat,
+    /// It is a tail loss probe.
+    Probe,
     /// It never arrived.
     Lost,
     /// It carries more than one write.
@@ -33,8 +37,10 @@ pub(super) enum Property {
 
 impl Property {
     /// Every one, in the order in which messages list them.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Retransmission,
+        Self::Repeat,
+        Self::Probe,
         Self::Lost,
         Self::Coalesced,
         Self::Older,
@@ -58,6 +64,8 @@ impl Property {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Retransmission => "retransmission",
+            Self::Repeat => "repeat",
+            Self::Probe => "probe",
             Self::Lost => "lost",
             Self::Coalesced => "coalesced",
             Self::Older => "older",
@@ -74,7 +82,9 @@ impl Property {
 
     pub(super) fn is_of(self, event: &Event) -> bool {
         match self {
-            Self::Retransmission => event.retransmission,
+            Self::Retransmission => event.retransmission && !event.probe,
+            Self::Repeat => event.retransmission,
+            Self::Probe => event.probe,
             Self::Lost => event.lost,
             Self::Coalesced => event.coalesced,
             Self::Older => event.older,
@@ -92,9 +102,10 @@ impl Property {
 
     /// Those of an event that tell it from others of its kind.
     pub(super) fn shown(event: &Event) -> impl Iterator<Item = Self> {
-        // The flags and numbers beside them tell the one, and each segment of its connection has the other.
+        // The flags and numbers beside them tell the first, each segment of its connection has the second, and which kind
+        // of repeat it is stands for the third.
         let all = Self::ALL.into_iter();
-        all.filter(|property| !matches!(property, Self::AcceptsData | Self::Mptcp))
+        all.filter(|property| !matches!(property, Self::AcceptsData | Self::Mptcp | Self::Repeat))
             .filter(|property| property.is_of(event))
     }
 
@@ -112,7 +123,10 @@ impl Property {
         let is = |what: &str| format!("it is {}{what}", if has { "" } else { "not " });
         let no = if has { "" } else { "no " };
         match self {
+            Self::Retransmission if event.probe => "it is a tail loss probe".to_owned(),
             Self::Retransmission => is("a retransmission"),
+            Self::Repeat => is("a repeat"),
+            Self::Probe => is("a tail loss probe"),
             Self::Older => is("of an older connection"),
             Self::Lost | Self::Coalesced | Self::Foreign => is(self.name()),
             Self::FastOpen => {

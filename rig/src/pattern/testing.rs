@@ -22,7 +22,7 @@ pub(super) fn assert_errors(cases: &[ErrorCase]) {
 }
 
 /// One event a line, `> DATA 13`, each a millisecond after the one before and in a frame of its
-/// own; a trailing `again` makes it a retransmission.
+/// own; a trailing `again` makes it a retransmission, and `probe` a tail loss probe.
 pub(crate) fn events(text: &str) -> Vec<Event> {
     let lines = text.split(['\n', ';']).map(str::trim);
     lines
@@ -70,7 +70,8 @@ fn event(line: &str, frame: u64) -> Event {
         len_bytes: len_bytes.unwrap_or(0),
         win_bytes: 64_000,
         mss_bytes: None,
-        retransmission: words.last() == Some(&"again"),
+        retransmission: matches!(words.last(), Some(&"again" | &"probe")),
+        probe: words.last() == Some(&"probe"),
         lost: false,
         coalesced: false,
         older: words.last() == Some(&"older"),

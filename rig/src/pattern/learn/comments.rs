@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::walk::{Mark, Slot};
-use crate::analysis::{Closer, EventKind, Flow, Sender};
+use crate::analysis::{Closer, Event, EventKind, Flow, Sender};
 use crate::pattern::{Library, Pattern};
 use crate::units::show_duration;
 
@@ -47,14 +47,19 @@ pub(super) fn head(flows: &[&Flow], captures: usize) -> Vec<String> {
     if unread != "no" {
         lines.push(format!("data thrown away unread: {unread}"));
     }
-    let repeats = flows.iter().map(|flow| {
-        let data =
-            |event: &&crate::analysis::Event| event.kind == EventKind::Data && event.retransmission;
-        flow.events.iter().filter(data).count()
-    });
-    let (least, most) = bounds(repeats);
-    if most > 0 {
-        lines.push(format!("data sent again: {} segments", range(least, most)));
+    for (is_probe, told) in [
+        (false, "data sent again"),
+        (true, "data sent as tail loss probe"),
+    ] {
+        let counts = flows.iter().map(|flow| {
+            let again = |event: &&Event| event.retransmission && event.probe == is_probe;
+            let data = |event: &&Event| event.kind == EventKind::Data && again(event);
+            flow.events.iter().filter(data).count()
+        });
+        let (least, most) = bounds(counts);
+        if most > 0 {
+            lines.push(format!("{told}: {} segments", range(least, most)));
+        }
     }
     lines.extend(known_as(flows));
     lines
@@ -120,6 +125,15 @@ pub(super) fn of_marks(marks: &[&Mark]) -> Vec<String> {
     } else if again > 0 {
         parts.push(format!(
             "sent again in {again} of {} connections",
+            marks.len()
+        ));
+    }
+    let probed = marks.iter().filter(|mark| mark.probes > 0).count();
+    if probed == marks.len() {
+        parts.push("sent as tail loss probe too".to_owned());
+    } else if probed > 0 {
+        parts.push(format!(
+            "sent as tail loss probe too in {probed} of {} connections",
             marks.len()
         ));
     }

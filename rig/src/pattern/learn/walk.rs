@@ -15,8 +15,9 @@ pub(super) struct Mark {
     pub(super) flags: TcpFlags,
     /// Time since the event before it.
     pub(super) gap: Duration,
-    /// How often it was sent again.
+    /// How often it was sent again, and how often as a tail loss probe, which a pattern need not name.
     pub(super) repeats: usize,
+    pub(super) probes: usize,
     /// How many RST stand in a row; 1 for other marks.
     pub(super) times: usize,
 }
@@ -76,7 +77,8 @@ impl<'a> Walk<'a> {
                 let same = |mark: &&mut Mark| mark.kind == kind && mark.sender == event.sender;
                 if event.retransmission {
                     if let Some(mark) = self.marks.iter_mut().rev().find(same) {
-                        mark.repeats += 1;
+                        mark.repeats += usize::from(!event.probe);
+                        mark.probes += usize::from(event.probe);
                     }
                     return;
                 }
@@ -93,6 +95,7 @@ impl<'a> Walk<'a> {
                     flags: event.flags,
                     gap,
                     repeats: 0,
+                    probes: 0,
                     times: 1,
                 });
                 self.slots.push(Slot::default());
