@@ -170,3 +170,20 @@ fn a_capture_that_is_cut_off_decides_nothing() {
         );
     }
 }
+
+#[test]
+fn the_hop_limit_of_ipv6_is_a_ttl() {
+    for (pattern, code) in [("- DATA[ttl=64]+", 0), ("- DATA[ttl<64]+", 1)] {
+        let capture = "tests/rig/data/loopback.pcap";
+        let arguments = [
+            "check",
+            capture,
+            "--flow",
+            "* -> :5353",
+            "--pattern",
+            pattern,
+        ];
+        let output = rig(&arguments);
+        assert_eq!(output.status.code(), Some(code), "{}", shown(&output));
+    }
+}

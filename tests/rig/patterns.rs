@@ -4,7 +4,8 @@
 //! A file has these sections, each begun by a line `== name`:
 //!
 //! - `flow`: one event a line, `TIME DIRECTION NAME` and what else is known of it: a number is the
-//!   length, quoted text the payload (which gives the length), `mss=` and `win=` bytes, `flags=` as
+//!   length, quoted text the payload (which gives the length), `mss=` and `win=` bytes, `ttl=` the hop
+//!   limit (else 64), `flags=` as
 //!   `RST+ACK` (else those usual for the name), `ack=` the acknowledgement number, `again` a
 //!   retransmission, `probe` a tail loss probe, `lost`, `coalesced`, `fast-open`. With
 //!   `&` in place of the time the event is in the same frame as the one before.
@@ -101,7 +102,7 @@ fn optional_section<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Every part of the grammar in docs/patterns.md, as a piece of text that only its use has.
-const PARTS: [&str; 41] = [
+const PARTS: [&str; 42] = [
     "> SYN",
     "< SYN-ACK",
     "> ACK",
@@ -140,6 +141,7 @@ const PARTS: [&str; 41] = [
     "!retransmission",
     "repeat",
     "probe",
+    "ttl",
     "lost",
     "coalesced",
     "handshake",
@@ -225,6 +227,7 @@ fn event(text: &str, at: Timestamp, frame: u64) -> Event {
         ack: 0,
         len_bytes: u32::try_from(payload.len()).unwrap(),
         win_bytes: 64_256,
+        hop_limit: 64,
         mss_bytes: None,
         retransmission: false,
         probe: false,
@@ -240,6 +243,7 @@ fn event(text: &str, at: Timestamp, frame: u64) -> Event {
         match word.split_once('=') {
             Some(("mss", bytes)) => event.mss_bytes = Some(bytes.parse().unwrap()),
             Some(("win", bytes)) => event.win_bytes = bytes.parse().unwrap(),
+            Some(("ttl", hops)) => event.hop_limit = hops.parse().unwrap(),
             Some(("ack", number)) => event.ack = number.parse().unwrap(),
             Some(("flags", names)) => event.flags = self::flags(names),
             None if word == "again" => event.retransmission = true,

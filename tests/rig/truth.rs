@@ -257,3 +257,22 @@ fn a_tail_loss_probe_is_no_retransmission_unless_asked() {
         assert_eq!(came, code, "{rule}: {told}");
     }
 }
+
+#[test]
+fn whatever_fails_a_ladder_shows_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let checks = folder.path().join("checks.yaml");
+    let rules = [
+        "fate: RSTR",
+        "closed-by: initiator",
+        "never: [\"< FIN\", \"> DATA[bytes=\\\"QUIT\\\\r\\\\n\\\"]\"]",
+        "fate: S1, closed-by: initiator, never: \"- FIN[probe]\"",
+    ];
+    let rules = rules.map(|rule| format!("  - {{ flow: \"* -> *\", {rule} }}\n"));
+    let text = format!("checks:\n{}", rules.concat());
+    std::fs::write(&checks, text).unwrap();
+    let mut check = Command::new(env!("CARGO_BIN_EXE_rig"));
+    check.arg("check").arg(capture("last-words"));
+    let output = check.arg("--expect").arg(&checks).output().unwrap();
+    assert_snapshot!("check-ladders", shown(&output, Some(folder.path())));
+}

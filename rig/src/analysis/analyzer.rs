@@ -431,6 +431,7 @@ impl Analyzer {
                 at,
                 sender,
                 ip_len_bytes: packet.ip_len_bytes,
+                hop_limit: packet.hop_limit,
                 is_first: state.pkts_of(sender) == unreadable,
                 udp,
             };

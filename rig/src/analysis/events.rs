@@ -6,9 +6,8 @@ use super::mark::{Mark, Marks};
 use super::multipath::Signals;
 use super::side::low32;
 use super::tcp::{Judgement, Segment, TcpState};
+use super::udp::Datagram;
 use crate::reconcile::Fate;
-use crate::units::Timestamp;
-use crate::wire::Udp;
 
 /// How far back a retransmission is compared with what was sent before, in events. A sender that
 /// joins segments does so with its latest ones.
@@ -136,13 +135,15 @@ pub(super) fn was_probe(events: &mut [Event], sender: Sender) {
 }
 
 /// The event of a UDP datagram.
-pub(super) fn datagram(
-    sender: Sender,
-    frame: u64,
-    at: Timestamp,
-    udp: &Udp<'_>,
-    keep: Keep,
-) -> Event {
+pub(super) fn datagram(datagram: &Datagram<'_>, keep: Keep) -> Event {
+    let &Datagram {
+        frame,
+        at,
+        sender,
+        hop_limit,
+        udp,
+        ..
+    } = datagram;
     Event {
         kind: EventKind::Data,
         sender,
@@ -153,6 +154,7 @@ pub(super) fn datagram(
         ack: 0,
         len_bytes: udp.payload_len_bytes,
         win_bytes: 0,
+        hop_limit,
         mss_bytes: None,
         retransmission: false,
         probe: false,
@@ -178,6 +180,7 @@ fn plain(flow: &TcpState, segment: &Segment<'_>, judgement: &Judgement) -> Event
         ack: flow.relative_ack(segment),
         len_bytes: 0,
         win_bytes: flow.window_bytes(segment),
+        hop_limit: segment.hop_limit,
         mss_bytes: None,
         retransmission: false,
         probe: false,

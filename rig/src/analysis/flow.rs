@@ -343,6 +343,8 @@ pub struct Event {
     pub len_bytes: u32,
     /// Receive window as announced, scaled when both SYNs were seen (`tcp.window_size`).
     pub win_bytes: u32,
+    /// Hop limit of its packet: the time to live of IPv4 (`ip.ttl`), the hop limit of IPv6.
+    pub hop_limit: u8,
     /// Maximum segment size option, on SYN and SYN-ACK only.
     pub mss_bytes: Option<u16>,
     /// Its sequence range was sent before (`tcp.analysis.retransmission`). A keep-alive is not a

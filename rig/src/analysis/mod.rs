@@ -52,6 +52,8 @@ mod words;
 
 mod events;
 
+mod hops;
+
 mod step;
 
 pub use analyzer::{Analyzer, Options};
@@ -63,6 +65,7 @@ pub use flow::{
     Closer, ConnState, Ended, Endpoint, Event, EventKind, Flow, Opener, Proto, Sender, Side,
     SynOptions, TcpFlags,
 };
+pub use hops::usual_hop_limit;
 pub use mark::{Mark, Marks};
 pub use reset::{Confidence, Reset, Unlike};
 pub use rfc9293::RfcState;

@@ -5,8 +5,9 @@ use super::mark::Marks;
 use super::rfc9293::RfcState;
 use super::side::low32;
 use super::tcp::{Judgement, Segment, TcpState};
+use super::udp::Datagram;
 use crate::units::Timestamp;
-use crate::wire::{Cookie, Udp};
+use crate::wire::Cookie;
 
 /// The most steps that are kept of a flow; further ones are counted.
 pub const MAX_STEPS_KEPT: usize = 100_000;
@@ -33,6 +34,8 @@ pub struct Step {
     pub len_bytes: u32,
     /// Receive window, scaled when both SYNs were seen (`tcp.window_size`).
     pub win_bytes: u32,
+    /// Hop limit of its packet: the time to live of IPv4 (`ip.ttl`), the hop limit of IPv6.
+    pub hop_limit: u8,
     /// Options of a SYN or SYN-ACK.
     pub syn: Option<SynOptions>,
     /// Fast Open option (RFC 7413) of a SYN or SYN-ACK.
@@ -110,6 +113,7 @@ pub(super) fn of_segment(
         ack: flow.relative_ack(segment),
         len_bytes: segment.tcp.payload_len_bytes,
         win_bytes: flow.window_bytes(segment),
+        hop_limit: segment.hop_limit,
         syn: options.as_ref().map(SynOptions::of),
         fast_open: options.and_then(|options| options.fast_open),
         marks,
@@ -122,7 +126,15 @@ pub(super) fn of_segment(
 }
 
 /// The step of a datagram.
-pub(super) fn of_datagram(sender: Sender, frame: u64, at: Timestamp, udp: &Udp<'_>) -> Step {
+pub(super) fn of_datagram(datagram: &Datagram<'_>) -> Step {
+    let &Datagram {
+        frame,
+        at,
+        sender,
+        hop_limit,
+        udp,
+        ..
+    } = datagram;
     Step {
         frame,
         at,
@@ -132,6 +144,7 @@ pub(super) fn of_datagram(sender: Sender, frame: u64, at: Timestamp, udp: &Udp<'
         ack: 0,
         len_bytes: udp.payload_len_bytes,
         win_bytes: 0,
+        hop_limit,
         syn: None,
         fast_open: None,
         marks: Marks::default(),

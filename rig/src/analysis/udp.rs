@@ -25,6 +25,7 @@ pub(super) struct Datagram<'a> {
     pub(super) sender: Sender,
     /// Length by the IP header.
     pub(super) ip_len_bytes: u32,
+    pub(super) hop_limit: u8,
     /// Its sender's first that a receiver takes.
     pub(super) is_first: bool,
     pub(super) udp: &'a Udp<'a>,
@@ -32,13 +33,7 @@ pub(super) struct Datagram<'a> {
 
 impl UdpState {
     pub(super) fn take(&mut self, datagram: &Datagram<'_>, keep: Keep) {
-        let &Datagram {
-            frame,
-            at,
-            sender,
-            udp,
-            ..
-        } = datagram;
+        let &Datagram { sender, udp, .. } = datagram;
         if datagram.is_first {
             self.history.add(sender, b'D');
         }
@@ -47,12 +42,11 @@ impl UdpState {
         side.ip_bytes += u64::from(datagram.ip_len_bytes);
         side.bytes += u64::from(udp.payload_len_bytes);
         if keep.events {
-            let event = events::datagram(sender, frame, at, udp, keep);
-            self.events.push(event);
+            self.events.push(events::datagram(datagram, keep));
         }
         if keep.steps {
             let steps = self.steps.get_or_insert_default();
-            steps.push(step::of_datagram(sender, frame, at, udp));
+            steps.push(step::of_datagram(datagram));
         }
     }
 

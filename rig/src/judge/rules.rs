@@ -1,7 +1,8 @@
 //! What one flow must be.
 
 use crate::analysis::{Closer, ConnState, Event, EventKind, Flow, Sender};
-use crate::pattern::{EventPattern, NamedEvent, Pattern};
+use crate::pattern::{EventPattern, NamedEvent, Pattern, draw_flow};
+use crate::units::printable;
 
 use super::types::Annotation;
 
@@ -39,8 +40,10 @@ impl FlowNames {
 pub(crate) struct Outcome {
     /// What does not hold, each a fragment; empty when everything holds.
     pub(crate) problems: Vec<String>,
-    /// The flow and the pattern side by side, where they part.
+    /// The flow where something does not hold: beside the pattern where they part, else with notes on what is wrong.
     pub(crate) ladder: Option<String>,
+    /// What is wrong at which event; one behind the last stands for the end of the flow.
+    notes: Vec<(usize, String)>,
     /// What the result rests on.
     pub(crate) frames: Vec<u64>,
     pub(crate) annotations: Vec<Annotation>,
@@ -63,6 +66,10 @@ impl FlowRules<'_> {
             outcome.frames.push(flow.first_frame);
         }
         outcome.annotations.truncate(MAX_ANNOTATIONS);
+        if outcome.ladder.is_none() && !outcome.problems.is_empty() {
+            let asked = self.never.iter().filter_map(EventPattern::longest_bytes);
+            outcome.ladder = Some(draw_flow(&flow.events, &outcome.notes, asked.max()));
+        }
         outcome
     }
 
@@ -82,6 +89,7 @@ impl FlowRules<'_> {
                 let offender = &flow.events[index];
                 let (arrow, kind) = (offender.sender.arrow(), offender.kind);
                 outcome.note(offender.frame, format!("not expected: {arrow} {kind}"));
+                outcome.notes.push((index, "expected never".to_owned()));
             }
         }
     }
@@ -91,7 +99,10 @@ impl FlowRules<'_> {
             return;
         };
         let wanted_name = names.of(wanted);
+        let place = closing_event(flow).map_or(flow.events.len(), |(index, _)| index);
+        let note = format!("expected {} to close first", printable(wanted_name));
         let Some(closer) = flow.closed_by else {
+            outcome.notes.push((place, note));
             outcome.problems.push(format!(
                 "closed by neither side, expected {wanted_name} to close first"
             ));
@@ -105,6 +116,7 @@ impl FlowRules<'_> {
             }
             return;
         }
+        outcome.notes.push((place, note));
         let name = by.map_or("neither side", |side| names.of(side));
         let place = closing.map_or(String::new(), |event| {
             format!(" ({} in frame {})", event.kind, event.frame)
@@ -134,7 +146,13 @@ impl FlowRules<'_> {
         outcome.problems.push(format!(
             "fate is {fate} (history {history}), expected {wanted}"
         ));
-        outcome.note(last_frame, format!("fate is {fate}, expected {wanted}"));
+        let told = format!("fate is {fate}, expected {wanted}");
+        let ends = |event: &Event| matches!(event.kind, EventKind::Fin | EventKind::Rst);
+        let last = flow.events.iter().rposition(ends);
+        outcome
+            .notes
+            .push((last.unwrap_or(flow.events.len()), told.clone()));
+        outcome.note(last_frame, told);
     }
 
     fn check_pattern(&self, flow: &Flow, names: &FlowNames, outcome: &mut Outcome) {

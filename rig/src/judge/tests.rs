@@ -83,6 +83,21 @@ fn a_flow_fails_with_what_was_expected_and_what_came() {
 }
 
 #[test]
+fn a_flow_is_shown_whatever_is_wrong() {
+    let check = FlowCheck {
+        fate: vec![ConnState::RSTO],
+        closed_by: Some(Sender::Initiator),
+        ..from("alice")
+    };
+    let ladder = judge_flow(check, &evidence()).ladder.unwrap();
+    let marked: Vec<_> = ladder.lines().filter(|row| row.starts_with('x')).collect();
+    let ends = |row: &str, note: &str| row.trim_end().ends_with(note);
+    assert!(ends(marked[0], "expected alice to close first"), "{ladder}");
+    assert!(ends(marked[1], "fate is SF, expected RSTO"), "{ladder}");
+    assert_eq!(marked.len(), 2, "{ladder}");
+}
+
+#[test]
 fn flows_are_counted() {
     let mut evidence = evidence();
     let copies = |min, max| Some(Copies { min, max });

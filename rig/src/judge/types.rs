@@ -217,7 +217,7 @@ pub struct CheckReport {
     pub verdict: Verdict,
     /// Why: what was expected and what came. Empty for a plain pass.
     pub detail: String,
-    /// The flow and the pattern side by side, where a pattern did not match.
+    /// The first flow that is wrong, with what is wrong; beside the pattern where that did not match.
     pub ladder: Option<String>,
     /// Frames of `wire.pcapng` on which the result rests.
     pub frames: Vec<u64>,

@@ -152,6 +152,7 @@ fn events(packet: &[u8]) -> Vec<Event> {
         ack: 0,
         len_bytes: 0,
         win_bytes: 0,
+        hop_limit: read.hop_limit,
         mss_bytes: None,
         retransmission: false,
         probe: false,

@@ -16,7 +16,7 @@ const MAX_CONDITIONS: usize = 16;
 const MAX_BYTES_TEXT: usize = MAX_PAYLOAD_KEPT_BYTES;
 
 /// The conditions that compare what an event has with a value.
-const COMPARED: [&str; 6] = ["len", "bytes", "gap", "flags", "win", "mss"];
+const COMPARED: [&str; 7] = ["len", "bytes", "gap", "flags", "win", "mss", "ttl"];
 
 /// Every condition, in the order in which messages list them.
 fn all() -> Vec<&'static str> {
@@ -93,9 +93,10 @@ fn subject(cursor: &mut Cursor<'_>, kind: Option<EventKind>) -> Result<Subject, 
         "bytes" => bytes(cursor),
         "flags" => flags(cursor),
         "gap" => Ok(Subject::Gap(gap(cursor)?)),
-        "win" => Ok(Subject::Win(number_range(cursor)?)),
-        "mss" => Ok(Subject::Mss(number_range(cursor)?)),
-        _ => Ok(Subject::Len(number_range(cursor)?)),
+        "win" => Ok(Subject::Win(number_range(cursor, BYTES)?)),
+        "mss" => Ok(Subject::Mss(number_range(cursor, BYTES)?)),
+        "ttl" => Ok(Subject::Ttl(number_range(cursor, HOPS)?)),
+        _ => Ok(Subject::Len(number_range(cursor, BYTES)?)),
     }
 }
 
@@ -180,29 +181,28 @@ fn range(comparison: Comparison, value: u64) -> Option<RangeInclusive<u64>> {
     }
 }
 
-fn number_range(cursor: &mut Cursor<'_>) -> Result<RangeInclusive<u64>, PatternError> {
+/// What a number counts, and the largest one.
+type Measure = (&'static str, u32);
+
+const BYTES: Measure = ("number of bytes", u32::MAX);
+const HOPS: Measure = ("hop limit", u8::MAX as u32);
+
+fn number_range(
+    cursor: &mut Cursor<'_>,
+    (what, most): Measure,
+) -> Result<RangeInclusive<u64>, PatternError> {
     let start = cursor.at();
     let comparison = comparison(cursor)?;
     let digits_at = cursor.at();
     let digits = cursor.take_while(|c| c.is_ascii_alphanumeric());
-    let number: u32 = digits.parse().map_err(|_| {
-        let message = if digits.is_empty() {
-            format!(
-                "a number of bytes was expected, not {}",
-                cursor.next_shown()
-            )
-        } else {
-            format!(
-                "{} is not a number of bytes from 0 to {}",
-                quoted(digits),
-                u32::MAX
-            )
-        };
+    let number = digits.parse().ok().filter(|number| *number <= most);
+    let number: u32 = number.ok_or_else(|| {
         if digits.is_empty() {
-            cursor.error_here(message)
-        } else {
-            cursor.error_since(digits_at, message)
+            let found = cursor.next_shown();
+            return cursor.error_here(format!("a {what} was expected, not {found}"));
         }
+        let message = format!("{} is not a {what} from 0 to {most}", quoted(digits));
+        cursor.error_since(digits_at, message)
     })?;
     range(comparison, number.into())
         .ok_or_else(|| cursor.error_since(start, "no number is less than 0"))

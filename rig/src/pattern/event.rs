@@ -50,11 +50,18 @@ impl EventPattern {
         match conditions.find(|condition| !condition.is_told_by_one_packet()) {
             Some(condition) => {
                 let message = format!("`{}` is not told by one packet", condition.text);
-                Err(error(message)
-                    .hint("use len, bytes, flags, win, mss, mptcp, join, data-fin and fastclose"))
+                Err(error(message).hint(
+                    "use len, bytes, flags, win, mss, ttl, mptcp, join, data-fin and fastclose",
+                ))
             }
             None => Ok(event),
         }
+    }
+
+    /// The length of the longest text that it asks payload for, if it does so.
+    #[must_use]
+    pub fn longest_bytes(&self) -> Option<usize> {
+        self.item.longest_bytes()
     }
 
     /// Whether the event at `index` of a flow is such a one. Other than in a pattern, a repeat is

@@ -5,6 +5,7 @@ use crate::analysis::{Event, EventKind, Sender};
 use super::item::{EventTest, Item, Test};
 use super::ladder;
 use super::matcher::gap;
+use super::nearest::nearest;
 use super::outcome::Mismatch;
 use super::program::{Instruction, Program};
 use super::property::Property;
@@ -26,6 +27,9 @@ pub(super) fn mismatch(
     let place = Place::new(program, items, events, at, waiting);
     let expected = place.expected();
     let way = trace(program, items, &events[..at], waiting);
+    let hints = [place.hint(), nearest(&place, items, &way)];
+    let hints: Vec<_> = hints.into_iter().flatten().collect();
+    let longest = items.iter().filter_map(Item::longest_bytes).max();
     let taken: Vec<_> = way
         .iter()
         .map(|item| item.map(|item| shortened(&items[item].text)))
@@ -35,18 +39,18 @@ pub(super) fn mismatch(
         event: event.map(|_| at),
         frame: event.map(|event| event.frame),
         came: event.map_or_else(|| Mismatch::END_OF_FLOW.to_owned(), described),
-        hint: place.hint(),
-        ladder: ladder::draw(events, &taken, at, &expected),
+        hint: (!hints.is_empty()).then(|| hints.join("; ")),
+        ladder: ladder::draw(events, &taken, at, &expected, longest),
         expected,
     }
 }
 
 /// Where a flow and a pattern part.
-struct Place<'a> {
-    events: &'a [Event],
-    at: usize,
+pub(super) struct Place<'a> {
+    pub(super) events: &'a [Event],
+    pub(super) at: usize,
     /// Items that could have taken the event, each once, `...` last.
-    items: Vec<&'a Item>,
+    pub(super) items: Vec<&'a Item>,
     /// The FINs and RSTs that could come first from here on.
     endings: Vec<&'a EventTest>,
     /// The flow could have ended here.

@@ -59,6 +59,8 @@ pub(super) enum Subject {
     Gap(RangeInclusive<u64>),
     /// Announced receive window in bytes.
     Win(RangeInclusive<u64>),
+    /// Hop limit of its packet: the time to live of IPv4.
+    Ttl(RangeInclusive<u64>),
     /// Maximum segment size option in bytes; an event without the option does not hold.
     Mss(RangeInclusive<u64>),
     /// Payload.
@@ -101,6 +103,20 @@ impl Item {
                 test.names(event) && test.conditions.iter().all(|c| c.holds(event, gap))
             }
         }
+    }
+
+    /// The length of the longest text that it asks payload for, if it does so.
+    pub(super) fn longest_bytes(&self) -> Option<usize> {
+        let conditions = self.event_test().map(|test| test.conditions.iter());
+        let lengths =
+            conditions
+                .into_iter()
+                .flatten()
+                .filter_map(|condition| match &condition.subject {
+                    Subject::Bytes(_, wanted) => Some(wanted.len()),
+                    _ => None,
+                });
+        lengths.max()
     }
 
     /// Whether it names ANY.
@@ -174,6 +190,7 @@ impl Condition {
                 range.contains(&u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX))
             }
             Subject::Win(range) => range.contains(&u64::from(event.win_bytes)),
+            Subject::Ttl(range) => range.contains(&u64::from(event.hop_limit)),
             Subject::Mss(range) => event
                 .mss_bytes
                 .is_some_and(|mss| range.contains(&u64::from(mss))),
@@ -190,11 +207,15 @@ impl Condition {
             Subject::Len(_) => format!("its length is {}", event.len_bytes),
             Subject::Gap(_) => format!("it came {} after the event before", show_duration(gap)),
             Subject::Win(_) => format!("its window is {}", event.win_bytes),
+            Subject::Ttl(_) => format!("its ttl is {}", event.hop_limit),
             Subject::Mss(_) => match event.mss_bytes {
                 Some(mss) => format!("its mss is {mss}"),
                 None => "it has no mss option".to_owned(),
             },
-            Subject::Bytes(..) => format!("its payload is {}", shown_payload(event)),
+            Subject::Bytes(_, wanted) => {
+                let most = shown_bytes(wanted.len());
+                format!("its payload is {}", shown_payload(event, most))
+            }
             Subject::Flags(..) => format!("its flags are {}", event.flags),
             Subject::Property(property, _) => property.told(event),
         }
@@ -212,11 +233,16 @@ impl BytesTest {
     }
 }
 
-/// The beginning of an event's payload as quoted, escaped text.
-fn shown_payload(event: &Event) -> String {
-    /// Bytes that are shown.
-    const MAX_SHOWN_BYTES: usize = 24;
-    let shown = &event.payload[..event.payload.len().min(MAX_SHOWN_BYTES)];
+/// How many bytes of payload are shown beside a text of so many bytes.
+pub(super) fn shown_bytes(wanted: usize) -> usize {
+    /// At least, and at most.
+    const SHOWN_BYTES: RangeInclusive<usize> = 24..=64;
+    wanted.clamp(*SHOWN_BYTES.start(), *SHOWN_BYTES.end())
+}
+
+/// At most so many first bytes of an event's payload as quoted, escaped text.
+pub(super) fn shown_payload(event: &Event, most: usize) -> String {
+    let shown = &event.payload[..event.payload.len().min(most)];
     let more = if event.len_bytes as usize > shown.len() {
         "…"
     } else {

@@ -41,6 +41,7 @@ mod trace;
 
 mod explain;
 mod ladder;
+mod nearest;
 
 mod learn;
 
@@ -51,6 +52,7 @@ pub use compiled::Pattern;
 pub use error::PatternError;
 pub use event::EventPattern;
 pub use file::{MAX_PATTERN_FILE_BYTES, NamedPattern, PatternFile};
+pub use ladder::draw_flow;
 pub use learn::{LearnError, Learner, propose};
 pub use library::{DefinitionError, LIBRARY_TEXT, Library, MAX_DEFINITIONS};
 pub use outcome::{Match, Mismatch, NamedEvent};

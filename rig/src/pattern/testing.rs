@@ -69,6 +69,7 @@ fn event(line: &str, frame: u64) -> Event {
         ack: 0,
         len_bytes: len_bytes.unwrap_or(0),
         win_bytes: 64_000,
+        hop_limit: 64,
         mss_bytes: None,
         retransmission: matches!(words.last(), Some(&"again" | &"probe")),
         probe: words.last() == Some(&"probe"),

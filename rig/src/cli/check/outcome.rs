@@ -42,7 +42,7 @@ struct Line {
     connection: Option<Connection>,
     /// What does not hold.
     problems: Vec<String>,
-    /// The flow and the pattern side by side, where they part.
+    /// The flow with what is wrong; beside the pattern where they part.
     #[serde(skip_serializing_if = "Option::is_none")]
     ladder: Option<String>,
     /// Frames on which the result rests.

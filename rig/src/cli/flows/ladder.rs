@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use super::names::Names;
-use crate::analysis::{Connection, Flow, Proto, RfcState, Sender, Step, SynOptions, TcpFlags};
+use crate::analysis::{
+    Connection, Flow, Proto, RfcState, Sender, Step, SynOptions, TcpFlags, usual_hop_limit,
+};
 use crate::units::printable;
 use crate::wire::Cookie;
 
@@ -35,8 +37,14 @@ pub(super) fn draw(out: &mut impl Write, flow: &Flow, names: &Names) -> std::io:
     if let Some(connection) = flow.multipath.as_ref().and_then(|one| one.connection) {
         writeln!(out, "{}", of_connection(&connection))?;
     }
+    let usual = [Sender::Initiator, Sender::Responder].map(|side| {
+        let of_side = flow.steps.kept.iter().filter(|step| step.sender == side);
+        usual_hop_limit(of_side.map(|step| step.hop_limit))
+    });
     for step in &flow.steps.kept {
-        draw_step(out, flow, step)?;
+        let usual = usual[usize::from(step.sender == Sender::Responder)];
+        let is_usual = usual == Some(step.hop_limit);
+        draw_step(out, flow, step, is_usual)?;
     }
     match flow.steps.left_out {
         0 => Ok(()),
@@ -60,10 +68,19 @@ fn of_connection(connection: &Connection) -> String {
     )
 }
 
-fn draw_step(out: &mut impl Write, flow: &Flow, step: &Step) -> std::io::Result<()> {
+fn draw_step(
+    out: &mut impl Write,
+    flow: &Flow,
+    step: &Step,
+    is_usual: bool,
+) -> std::io::Result<()> {
     let seconds = step.at.since(flow.first).as_secs_f64();
     let [orig, resp] = step.states.map(|state| state.map_or("", RfcState::name));
-    let arrow = arrow(step.sender, &said(flow, step));
+    let mut said = said(flow, step);
+    if !is_usual {
+        let _ = write!(said, " ttl {}", step.hop_limit);
+    }
+    let arrow = arrow(step.sender, &said);
     let row = format!(
         "{seconds:>10.6} {:>6}  {orig:<SIDE$}{arrow}{resp}",
         step.frame
