@@ -103,12 +103,7 @@ fn syn_socket() -> io::Result<OwnedFd> {
     let fd = socket.as_fd();
     sys::attach_filter(fd, &mut syn_filter())?;
     sys::set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1)?;
-    sys::set_option(
-        fd,
-        libc::SOL_SOCKET,
-        libc::SO_RCVBUFFORCE,
-        &RECEIVE_BUFFER_BYTES,
-    )?;
+    sys::make_room(fd, RECEIVE_BUFFER_BYTES)?;
     sys::bind_to_interface(fd, 0)?;
     Ok(socket)
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket, sockopt};
 
 use crate::units::Signal;
 
@@ -124,6 +124,27 @@ pub(super) fn set_option<T: Plain>(
         )
     };
     check(result)
+}
+
+/// Gives a socket this much room for what waits to be received, in bytes as the kernel counts them, or as much as
+/// the machine allows (`net.core.rmem_max`) where the user namespace gives no right to more (socket(7)): so it is
+/// under an engine that an ordinary user runs.
+pub(super) fn make_room(socket: BorrowedFd<'_>, bytes: libc::c_int) -> io::Result<()> {
+    let forced = set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &bytes);
+    match forced {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, &bytes)?;
+            // The kernel doubles what it is asked for, to have room for its own records.
+            let given = getsockopt(&socket, sockopt::RcvBuf)? / 2;
+            tracing::warn!(
+                asked = bytes,
+                given,
+                "a socket gets less room for packets that wait (net.core.rmem_max)"
+            );
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// What a packet socket counted since it was last asked (`PACKET_STATISTICS`); the last
@@ -351,4 +372,36 @@ pub(super) fn check(result: libc::c_int) -> io::Result<()> {
 )]
 const fn length_of<T>() -> libc::socklen_t {
     size_of::<T>() as libc::socklen_t
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    /// An ordinary user's id, the one that no file belongs to.
+    const NOBODY: libc::c_long = 65534;
+
+    /// Takes the rights of root from this thread alone: the C library would take them from all.
+    #[expect(unsafe_code, reason = "the C library has no function for one thread")]
+    fn become_nobody() {
+        // SAFETY: the call takes three numbers.
+        unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+    }
+
+    #[test]
+    fn without_the_right_to_more_a_socket_gets_what_the_machine_allows() {
+        let room = std::thread::spawn(|| {
+            become_nobody();
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let one: libc::c_int = 1;
+            let forced = set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &one);
+            assert_eq!(forced.unwrap_err().raw_os_error(), Some(libc::EPERM));
+            make_room(socket.as_fd(), 64 * 1024).unwrap();
+            getsockopt(&socket, sockopt::RcvBuf).unwrap()
+        });
+        // Every machine allows so much, and doubles it.
+        assert_eq!(room.join().unwrap(), 2 * 64 * 1024);
+    }
 }

@@ -136,7 +136,7 @@ impl Port {
         let socket = sys::packet_socket()?;
         let fd = socket.as_fd();
         sys::set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1)?;
-        sys::set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &RECEIVE_BYTES)?;
+        sys::make_room(fd, RECEIVE_BYTES)?;
         sys::ignore_outgoing(fd)?;
         sys::bind_to_interface(fd, interface.index)?;
         Ok(Self {
