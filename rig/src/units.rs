@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZero;
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -194,6 +195,26 @@ pub fn printable(text: &str) -> String {
         }
     }
     out
+}
+
+/// A path as people would write it: without `.`, and without what a `..` takes back. For messages alone, since the
+/// kernel may go elsewhere at a `..` behind a symbolic link.
+#[must_use]
+pub fn plain_path(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match (component, plain.components().next_back()) {
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            _ => plain.push(component),
+        }
+    }
+    if plain.as_os_str().is_empty() {
+        plain.push(".");
+    }
+    plain
 }
 
 /// Whether a terminal acts upon `c` instead of showing it (C0, C1, and the bidirectional and
@@ -410,6 +431,24 @@ impl fmt::Display for Signal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_shown_without_detours() {
+        for (path, plain) in [
+            (
+                "rig/matrices/../../docker/base-image.sh",
+                "docker/base-image.sh",
+            ),
+            ("./a/./b", "a/b"),
+            ("../../a/../b", "../../b"),
+            ("/../a", "/a"),
+            ("/tmp/x/../y", "/tmp/y"),
+            ("a/..", "."),
+            ("a/../..", ".."),
+        ] {
+            assert_eq!(plain_path(Path::new(path)), Path::new(plain), "{path}");
+        }
+    }
 
     #[test]
     fn durations_need_a_unit() {

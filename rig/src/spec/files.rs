@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{BaseImage, Diagnostics, Image, ImageOrigin, Located, Problem, Spec};
+use crate::units::plain_path;
 
 /// Looks for every file and folder that the images of a matrix are made from. A run needs those of
 /// its cells alone, and finds out by itself.
@@ -38,6 +39,6 @@ fn file<T>(path: &Path, named: &Located<T>) -> Option<Problem> {
 }
 
 fn absent<T>(kind: &str, path: &Path, named: &Located<T>) -> Problem {
-    let message = format!("there is no {kind} `{}`", path.display());
+    let message = format!("there is no {kind} `{}`", plain_path(path).display());
     Problem::at(named.place, message).hint("paths begin at the folder of the matrix file")
 }

@@ -14,7 +14,7 @@ use super::job::Job;
 use super::lock::MakingLock;
 use super::prepare::{ImageProgress, Listener};
 use crate::backend::BackendError;
-use crate::units::{ImageName, printable};
+use crate::units::{ImageName, plain_path, printable};
 
 /// The longest time without any progress of a pull.
 const PULL_SILENCE: Duration = Duration::from_mins(1);
@@ -79,15 +79,16 @@ pub(super) async fn ensure(
             "name a program that makes it: write `{ image: …, make: … }` in place of the reference",
         ));
     };
+    let shown = plain_path(script);
     say(format!(
         "{} cannot be pulled; {} makes it",
         image,
-        script.display()
+        shown.display()
     ));
     make(script, image, &say, undoing).await.map_err(|error| {
         BackendError::machine(format!(
             "make image `{name}`: {} {}: {error}",
-            script.display(),
+            shown.display(),
             image
         ))
         .with_hint(format!(
@@ -97,7 +98,7 @@ pub(super) async fn ensure(
     image_id(client, image).await?.ok_or_else(|| {
         BackendError::machine(format!(
             "make image `{name}`: {} ended well and the engine has no {}",
-            script.display(),
+            shown.display(),
             image
         ))
     })

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::labels;
 use crate::backend::BackendError;
-use crate::units::ImageName;
+use crate::units::{ImageName, plain_path};
 
 /// The largest context, in bytes: it is held in memory.
 const MAX_CONTEXT_BYTES: usize = 1024 * 1024 * 1024;
@@ -127,7 +127,7 @@ impl Context {
         BackendError::machine(format!(
             "make image `{}`: read {}: {error}",
             self.image,
-            path.display()
+            plain_path(path).display()
         ))
     }
 

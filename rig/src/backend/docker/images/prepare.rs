@@ -10,7 +10,7 @@ use super::lock::MakingLock;
 use super::{agent, base, cargo, display, holder};
 use crate::backend::BackendError;
 use crate::spec::{BaseImage, Image, ImageBuild, ImageOrigin, Linking};
-use crate::units::ImageName;
+use crate::units::{ImageName, plain_path};
 
 /// What becomes of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +125,8 @@ impl Images {
         let began = Instant::now();
         let dockerfile = &build.dockerfile;
         let text = std::fs::read_to_string(&dockerfile.value).map_err(|error| {
-            let file = dockerfile.value.display();
+            let file = plain_path(&dockerfile.value);
+            let file = file.display();
             BackendError::input(
                 format!("make image `{name}`: read {file}: {error}"),
                 dockerfile.place,
