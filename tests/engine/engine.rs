@@ -9,9 +9,10 @@ use rig::backend::docker::Docker;
 
 /// The engine; without one these tests fail, they are never skipped.
 pub(crate) async fn engine() -> bollard::Docker {
-    Docker::connect().await.unwrap_or_else(|error| {
+    let engine = Docker::connect().await.unwrap_or_else(|error| {
         panic!("the end-to-end tests need a container engine: failed to {error}")
-    })
+    });
+    engine.client
 }
 
 /// Everything on the engine that carries the label of a run.

@@ -27,7 +27,7 @@ pub(super) fn main(args: &GcArgs) -> Exit {
 }
 
 async fn collect(args: &GcArgs) -> Result<(Vec<Leftover>, Vec<Unremoved>), BackendError> {
-    let client = Docker::connect().await?;
+    let client = Docker::connect().await?.client;
     let scope = if args.all {
         SweepScope::All
     } else {

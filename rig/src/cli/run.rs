@@ -230,8 +230,8 @@ async fn connect_and_prepare(
     needs: &Needs,
     listener: &(dyn Fn(ImageProgress) + Sync),
 ) -> Result<Docker, BackendError> {
-    let client = Docker::connect().await?;
-    Docker::prepare(client, sweeper, &needs.images, needs.displays, listener).await
+    let engine = Docker::connect().await?;
+    Docker::prepare(engine, sweeper, &needs.images, needs.displays, listener).await
 }
 
 /// What the chosen cells run from.

@@ -43,13 +43,13 @@ impl Sandbox {
     /// Makes the image.
     pub(crate) async fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let client = rig::backend::docker::Docker::connect().await;
-        let client = client.unwrap_or_else(|error| {
+        let engine = rig::backend::docker::Docker::connect().await;
+        let engine = engine.unwrap_or_else(|error| {
             panic!("the agent's end-to-end tests need a container engine: failed to {error}")
         });
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let sandbox = Self {
-            client,
+            client: engine.client,
             name: format!("rig-test-{}-{count}", std::process::id()),
         };
         sandbox.build_image().await;
@@ -210,8 +210,8 @@ impl Drop for Sandbox {
         let removed = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(async {
-                let client = rig::backend::docker::Docker::connect().await.unwrap();
-                Self::remove_all(&client, &name).await;
+                let engine = rig::backend::docker::Docker::connect().await.unwrap();
+                Self::remove_all(&engine.client, &name).await;
             });
         })
         .join();

@@ -18,7 +18,7 @@ use super::agent_link::AgentLink;
 use super::display::Display;
 use super::engine::{ENGINE_TIMEOUT, Shared, answered, bounded, cause, status};
 use super::host::{self, CreatedHost};
-use super::{display, networks, node};
+use super::{display, networks, node, words};
 use crate::agent::protocol::{HostFile, PIECE_BYTES, Request, Response};
 use crate::backend::{BackendError, LiveCell, LiveNode, SubnetLease};
 use crate::plan::{NodePlan, Plan};
@@ -33,9 +33,6 @@ const REMOVAL_ATTEMPTS: u32 = 3;
 /// How often a node is asked to be frozen. Where cgroups are of version 1, runc tries for about 0.2 s,
 /// and then thaws again what it has frozen: too short for a process that waits for a busy processor.
 const FREEZE_ATTEMPTS: u32 = 20;
-
-/// What runc says then.
-const NOT_AT_REST: &str = "unable to freeze";
 
 /// Hosts of a cell that are started at the same time. The engine (seen in 20.10) loses count of a
 /// network's endpoints where several come or go at once; while they come, the count can only be too
@@ -217,7 +214,7 @@ impl LiveCell for DockerCell {
             let at = Timestamp::now();
             match answered(&operation, client.pause_container(&container)).await? {
                 Ok(()) => return Ok(at),
-                Err(error) if attempts_left > 0 && cause(&error).contains(NOT_AT_REST) => (),
+                Err(error) if attempts_left > 0 && words::is_not_at_rest(&cause(&error)) => (),
                 Err(error) => {
                     let why = cause(&error);
                     return Err(BackendError::machine(format!("{operation}: {why}")));
@@ -345,7 +342,7 @@ impl Containers {
         let names = networks.map(|&subnet| networks::name(&self.shared.run, subnet));
         let made = self.made();
         let ids = made.iter().map(|made| made.id.clone());
-        self.shared.kept().extend(names.chain(ids));
+        self.shared.kept.add(names.chain(ids));
         let sorted = made.iter().map(|one| (one.role == Role::Node, &one.name));
         let sorted: BTreeSet<_> = sorted.collect();
         sorted.into_iter().map(|(_, name)| name.clone()).collect()
@@ -406,7 +403,7 @@ async fn remove(client: &bollard::Docker, id: &str) -> bool {
             Ok(Err(error)) if status(&error) == Some(404) => return true,
             Ok(Err(error)) => {
                 why = cause(&error);
-                if !why.contains("is already in progress") {
+                if !words::is_removal_under_way(&why) {
                     break;
                 }
                 await_removal(client, id).await;

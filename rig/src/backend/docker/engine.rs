@@ -1,9 +1,9 @@
 //! The engine of a run: its connection, and what all cells of the run share.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::container::AttachContainerResults;
@@ -18,8 +18,9 @@ use super::cell::DockerCell;
 use super::images::{AGENT_IMAGE_NAME, ImageProgress, Images};
 use super::labels::{self, Owner, RunId};
 use super::networks::NetworkPool;
-use super::sweep::{SweepScope, remove_all, survey};
+use super::sweep::{Kept, remove_run};
 use super::sweeper::Sweeper;
+use super::words::{self, Brand};
 use crate::backend::{Backend, BackendError, SubnetLease};
 use crate::plan::{NetworkNeeds, Plan};
 use crate::spec::Image;
@@ -42,10 +43,20 @@ pub struct Docker {
     networks: Arc<NetworkPool>,
 }
 
+/// A connection to an engine, and whose it is.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Sends requests.
+    pub client: bollard::Docker,
+    /// Who made the engine.
+    pub brand: Brand,
+}
+
 /// What every part of the backend needs.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) client: bollard::Docker,
+    pub(super) brand: Brand,
     pub(super) run: RunId,
     pub(super) owner: Owner,
     /// References of the images by their names in the file, and the agent's.
@@ -57,11 +68,27 @@ pub(super) struct Shared {
     pub(super) cells: AtomicUsize,
     /// Requests that go on to their end, and removals.
     pub(super) work: TaskTracker,
-    /// Containers by id and networks by name that stay on the engine on purpose.
-    kept: Mutex<HashSet<String>>,
+    pub(super) kept: Kept,
 }
 
 impl Shared {
+    /// What a run without images has.
+    #[cfg(test)]
+    pub(super) fn for_tests(client: bollard::Docker, brand: Brand) -> Self {
+        Self {
+            client,
+            brand,
+            run: RunId::new(),
+            owner: Owner::this_process(),
+            images: BTreeMap::new(),
+            agent_image: String::new(),
+            display_image: None,
+            cells: AtomicUsize::new(0),
+            work: TaskTracker::new(),
+            kept: Kept::default(),
+        }
+    }
+
     /// Attaches to every standard stream of a container that has not been started, so that no byte
     /// is missed.
     pub(super) async fn attach(
@@ -69,6 +96,14 @@ impl Shared {
         operation: &str,
         container: &str,
     ) -> Result<AttachContainerResults, BackendError> {
+        bounded(operation, self.attaching(container)).await
+    }
+
+    /// The request of [`Self::attach`], for those who tell the engine's errors apart.
+    pub(super) async fn attaching(
+        &self,
+        container: &str,
+    ) -> Result<AttachContainerResults, EngineError> {
         let options = AttachContainerOptionsBuilder::new()
             .stdin(true)
             .stdout(true)
@@ -76,12 +111,7 @@ impl Shared {
             .stream(true)
             .detach_keys(DETACH_KEYS)
             .build();
-        let request = self.client.attach_container(container, Some(options));
-        bounded(operation, request).await
-    }
-
-    pub(super) fn kept(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.client.attach_container(container, Some(options)).await
     }
 
     pub(super) fn labels(
@@ -106,12 +136,19 @@ impl Shared {
 
 impl Docker {
     /// Connects to the engine that the environment means, and asks for a sign of life.
-    pub async fn connect() -> Result<bollard::Docker, BackendError> {
+    ///
+    /// # Errors
+    /// An engine that cannot be reached, or forbids it.
+    pub async fn connect() -> Result<Connection, BackendError> {
         let client = testcontainers::core::client::docker_client_instance()
             .await
             .map_err(|error| unreachable_engine(&error.to_string(), None))?;
         match tokio::time::timeout(ENGINE_TIMEOUT, client.version()).await {
-            Ok(Ok(_)) => Ok(client),
+            Ok(Ok(version)) => {
+                let brand = Brand::of(&version);
+                tracing::debug!(?brand, ?version, "an engine answers");
+                Ok(Connection { client, brand })
+            }
             Ok(Err(error)) => Err(unreachable_engine(&cause(&error), status(&error))),
             Err(_) => Err(unreachable_engine("it does not answer", None)),
         }
@@ -123,7 +160,7 @@ impl Docker {
     /// # Errors
     /// An image that cannot be made is the fault of its entry in the file.
     pub async fn prepare(
-        client: bollard::Docker,
+        Connection { client, brand }: Connection,
         sweeper: &Sweeper,
         requests: &IndexMap<ImageName, Image>,
         displays: bool,
@@ -148,6 +185,7 @@ impl Docker {
         tracing::debug!(%agent_image, ?references, "{AGENT_IMAGE_NAME} and node images are there");
         let shared = Arc::new(Shared {
             client,
+            brand,
             run: sweeper.run().clone(),
             owner: Owner::this_process(),
             images: references,
@@ -155,7 +193,7 @@ impl Docker {
             display_image,
             cells: AtomicUsize::new(0),
             work: sweeper.work().clone(),
-            kept: Mutex::default(),
+            kept: sweeper.kept().clone(),
         });
         Ok(Self {
             networks: Arc::new(NetworkPool::new(Arc::clone(&shared))),
@@ -202,23 +240,7 @@ impl Backend for Docker {
         {
             tracing::warn!("released cells are still being removed");
         }
-        let scope = SweepScope::Run(self.shared.run.clone());
-        let kept = self.shared.kept().clone();
-        let found = survey(&self.shared.client, &scope).await?;
-        let ours = found
-            .into_iter()
-            .filter(|leftover| !kept.contains(&leftover.id))
-            .collect();
-        let failed = remove_all(&self.shared.client, ours).await;
-        if failed.is_empty() {
-            Ok(())
-        } else {
-            let failures: Vec<_> = failed.iter().map(ToString::to_string).collect();
-            Err(BackendError::machine(format!(
-                "remove {}",
-                failures.join("; ")
-            )))
-        }
+        remove_run(&self.shared.client, &self.shared.run, &self.shared.kept).await
     }
 }
 
@@ -286,7 +308,7 @@ pub(super) fn status(error: &EngineError) -> Option<u16> {
 }
 
 fn unreachable_engine(why: &str, status: Option<u16>) -> BackendError {
-    let hint = if why.contains("ermission denied") {
+    let hint = if words::forbids_socket(why) {
         "this user may not open the engine's socket: join its group (often `docker`) or run as one who may"
     } else if matches!(status, Some(401 | 403)) {
         "the engine forbids this user to use it: ask whoever runs it, or name another one with DOCKER_HOST"

@@ -17,6 +17,7 @@ use super::cell::{Containers, Role};
 use super::engine::{Shared, answered, attached_container, bounded, cause};
 use super::labels;
 use super::networks;
+use super::words::{self, SettingRefusal};
 use crate::agent::protocol::{HostInterface, Request, Response};
 use crate::backend::BackendError;
 use crate::plan::{HostPlan, InterfacePlan, Plan};
@@ -108,39 +109,36 @@ pub(super) async fn start(
     let shared = &containers.shared;
     let name = &host.plan.name;
     let operation = format!("start host `{name}`");
-    let attached = shared.attach(&operation, &host.container).await?;
+    // Podman sets the container up when it is attached to, Docker when it is started.
+    let refused = |error| start_error(&host.plan, &operation, &cause(&error));
+    let attached = answered(&operation, shared.attaching(&host.container)).await?;
+    let attached = attached.map_err(refused)?;
     let link = Arc::new(AgentLink::new(name.clone(), attached));
     containers.hold(&host.container, &link);
     // Never closed: whoever waits gets a turn.
     let _turn = turns.acquire().await;
     let options = None::<StartContainerOptions>;
     let request = shared.client.start_container(&host.container, options);
-    answered(&operation, request)
-        .await?
-        .map_err(|error| start_error(&host.plan, &operation, &cause(&error)))?;
+    answered(&operation, request).await?.map_err(refused)?;
     Ok(link)
 }
 
 /// Tells a kernel setting that is refused, the file's fault, from a failure of the engine.
 fn start_error(host: &HostPlan, operation: &str, why: &str) -> BackendError {
-    // The engine's runtime writes settings through /proc/sys, and names the file that it could not.
-    let file = |key: &str| format!("/proc/sys/{}", key.replace('.', "/"));
-    let refused = host.sysctls.iter().find(|(key, _)| {
-        let file = file(key);
-        let mut found = why.match_indices(&file);
-        found.any(|(at, _)| {
-            !why[at + file.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
-        })
-    });
-    let Some((key, setting)) = refused else {
+    let keys = host.sysctls.keys().map(String::as_str);
+    let refused = words::refused_setting(why, keys);
+    let refused = refused.and_then(|(key, why)| Some((host.sysctls.get_key_value(key)?, why)));
+    let Some(((key, setting), refusal)) = refused else {
         return BackendError::machine(format!("{operation}: {}", printable(why)));
     };
-    let reason = if why.contains("no such file or directory") {
-        "the kernel has no such setting in a network namespace".to_owned()
-    } else if why.contains("invalid argument") {
-        format!("the kernel does not take the value `{}`", setting.value)
-    } else {
-        why.to_owned()
+    let reason = match refusal {
+        SettingRefusal::Unknown => {
+            "the kernel has no such setting in a network namespace".to_owned()
+        }
+        SettingRefusal::BadValue => {
+            format!("the kernel does not take the value `{}`", setting.value)
+        }
+        SettingRefusal::Other => why.to_owned(),
     };
     let message = format!("{operation}: set `{key}`: {}", printable(&reason));
     BackendError::input(message, setting.place)

@@ -9,6 +9,8 @@
 //! Nothing is bind-mounted and nothing is published, so a remote engine works like a local one.
 
 mod agent_link;
+#[cfg(test)]
+mod canned;
 mod cell;
 mod display;
 mod engine;
@@ -19,10 +21,12 @@ mod networks;
 mod node;
 mod sweep;
 mod sweeper;
+mod words;
 
 pub use cell::DockerCell;
-pub use engine::{Docker, prepare_image};
+pub use engine::{Connection, Docker, prepare_image};
 pub use images::ImageProgress;
 pub use labels::{Owner, RunId};
 pub use sweep::{Kind, Leftover, SweepScope, Unremoved, remove_all, survey, survey_images};
 pub use sweeper::Sweeper;
+pub use words::Brand;

@@ -9,8 +9,10 @@ use futures_util::future::try_join_all;
 
 use super::engine::{Shared, bounded};
 use super::labels::RunId;
+use super::words::{self, Brand};
 use crate::backend::{BackendError, SubnetLease};
 use crate::plan::{NetworkNeeds, Subnet};
+use crate::units::printable;
 
 /// 198.18.0.0/15 is set aside for tests of network devices (RFC 2544, RFC 6890), so that no real
 /// host is hidden by a network of the rig.
@@ -21,6 +23,11 @@ const SUBNETS: usize = 512;
 
 /// Segment lengths depend on the MTU, and an engine's default may be smaller.
 const MTU_BYTES: &str = "1500";
+
+/// Options of Docker's bridge driver.
+const MTU: &str = "com.docker.network.driver.mtu";
+const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+const GATEWAY_MODE: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 
 /// The networks that a run has on the engine.
 #[derive(Debug)]
@@ -38,6 +45,23 @@ struct PoolState {
     next: usize,
     /// How many subnets were tried.
     tried: usize,
+    /// Whether the engine does not know [`GATEWAY_MODE`].
+    mode_refused: bool,
+}
+
+/// What keeps an engine from making packets its own on a network. On an internal network Docker lets nothing
+/// pass that has another network's addresses, not even within it, so where links join networks they are not
+/// internal there: the agents of the hosts remove the ways out, and what would still leave keeps addresses
+/// that nobody answers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shelter {
+    /// No way out: a cell's traffic stays among its hosts. Podman, which translates addresses on other networks
+    /// whatever it is told, lets pass there what links forward.
+    Internal,
+    /// Not internal, and without the filter against other networks' addresses that Docker has since 28.
+    Unprotected,
+    /// Not internal, on an engine before that filter, which does not know that it can be without.
+    Open,
 }
 
 /// Networks in use by one cell.
@@ -58,6 +82,7 @@ impl NetworkPool {
                 free: [Vec::new(), Vec::new()],
                 next,
                 tried: 0,
+                mode_refused: false,
             }),
         }
     }
@@ -87,13 +112,9 @@ impl NetworkPool {
     /// Makes a network in the first subnet that nothing on the engine overlaps.
     async fn make(&self, joined: bool) -> Result<Subnet, BackendError> {
         while let Some(subnet) = self.next_candidate() {
-            let request = self.request(subnet, joined);
-            let operation = format!("make network {subnet}");
-            let client = self.shared.client.clone();
-            let making = async move { bounded(&operation, client.create_network(request)).await };
-            match self.shared.finish(making).await {
-                Ok(_) => return Ok(subnet),
-                Err(error) if is_overlap(&error.message) => {}
+            match self.make_at(subnet, joined).await {
+                Ok(()) => return Ok(subnet),
+                Err(error) if words::is_taken_subnet(&error.message) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -101,6 +122,43 @@ impl NetworkPool {
             BackendError::machine("make a network: every subnet of 198.18.0.0/15 is in use")
                 .with_hint("remove what earlier runs left with `rig gc`"),
         )
+    }
+
+    async fn make_at(&self, subnet: Subnet, joined: bool) -> Result<(), BackendError> {
+        let shelter = self.shelter(joined);
+        match self.ask_for(subnet, shelter).await {
+            Err(error)
+                if shelter == Shelter::Unprotected
+                    && words::refuses_gateway_mode(&error.message) =>
+            {
+                tracing::debug!(error = error.message, "networks of links go without it");
+                self.state().mode_refused = true;
+                self.ask_for(subnet, Shelter::Open).await
+            }
+            other => other,
+        }
+    }
+
+    fn shelter(&self, joined: bool) -> Shelter {
+        match self.shared.brand {
+            _ if !joined => Shelter::Internal,
+            Brand::Podman => Shelter::Internal,
+            Brand::Docker if self.state().mode_refused => Shelter::Open,
+            Brand::Docker => Shelter::Unprotected,
+        }
+    }
+
+    async fn ask_for(&self, subnet: Subnet, shelter: Shelter) -> Result<(), BackendError> {
+        let request = self.request(subnet, shelter);
+        let operation = format!("make network {subnet}");
+        let client = self.shared.client.clone();
+        let making = async move { bounded(&operation, client.create_network(request)).await };
+        let made = self.shared.finish(making).await?;
+        if !made.warning.is_empty() {
+            let warning = printable(&made.warning);
+            tracing::warn!(network = %subnet, "the engine made a network and says: {warning}");
+        }
+        Ok(())
     }
 
     fn next_candidate(&self) -> Option<Subnet> {
@@ -121,19 +179,19 @@ impl NetworkPool {
         )))
     }
 
-    fn request(&self, subnet: Subnet, joined: bool) -> NetworkCreateRequest {
-        // On an internal network an engine lets nothing pass that has another network's addresses,
-        // not even within it. Where links join networks, the agents of the hosts remove the ways
-        // out, and what would still leave keeps addresses that nobody answers to.
-        let masquerade = (
-            "com.docker.network.bridge.enable_ip_masquerade".to_owned(),
-            "false".to_owned(),
-        );
+    fn request(&self, subnet: Subnet, shelter: Shelter) -> NetworkCreateRequest {
+        let mut options = vec![(MTU, MTU_BYTES)];
+        if shelter != Shelter::Internal {
+            options.push((MASQUERADE, "false"));
+        }
+        if shelter == Shelter::Unprotected {
+            options.push((GATEWAY_MODE, "nat-unprotected"));
+        }
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         NetworkCreateRequest {
             name: name(&self.shared.run, subnet),
             driver: Some("bridge".to_owned()),
-            // No way out: a cell's traffic stays among its hosts.
-            internal: Some(!joined),
+            internal: Some(shelter == Shelter::Internal),
             ipam: Some(Ipam {
                 config: Some(vec![IpamConfig {
                     subnet: Some(subnet.to_string()),
@@ -141,16 +199,7 @@ impl NetworkPool {
                 }]),
                 ..Ipam::default()
             }),
-            options: Some(
-                [
-                    (
-                        "com.docker.network.driver.mtu".to_owned(),
-                        MTU_BYTES.to_owned(),
-                    ),
-                    masquerade,
-                ]
-                .into(),
-            ),
+            options: Some(options.into_iter().map(owned).collect()),
             labels: Some(self.shared.labels(&[])),
             ..NetworkCreateRequest::default()
         }
@@ -180,7 +229,91 @@ pub(super) fn name(run: &RunId, subnet: Subnet) -> String {
     format!("rig-{run}-net-{second}-{third}")
 }
 
-/// Whether the engine refused a network because its addresses are taken.
-fn is_overlap(message: &str) -> bool {
-    message.contains("overlap")
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::canned::Canned;
+    use super::*;
+
+    const NEEDS_JOINED: NetworkNeeds = NetworkNeeds {
+        count: 1,
+        joined: true,
+    };
+
+    /// What an engine is asked for, in turn, until it has made one network as `needs` say; it answers by `answers`.
+    async fn asked(brand: Brand, needs: NetworkNeeds, answers: &[(u16, &str)]) -> Vec<Value> {
+        let (sender, bodies) = std::sync::mpsc::channel();
+        let made = (201, r#"{"Id":"0f","Warning":""}"#.to_owned());
+        let mut answers = answers
+            .iter()
+            .map(|&(status, why)| (status, serde_json::json!({ "message": why }).to_string()))
+            .collect::<Vec<_>>()
+            .into_iter();
+        let engine = Canned::new(move |request, body| {
+            assert_eq!(request, "POST /networks/create");
+            sender.send(serde_json::from_str(body).unwrap()).unwrap();
+            answers.next().unwrap_or_else(|| made.clone())
+        });
+        let shared = Arc::new(Shared::for_tests(engine.client.clone(), brand));
+        let pool = Arc::new(NetworkPool::new(shared));
+        let lease = NetworkPool::lease(&pool, needs).await.unwrap();
+        assert_eq!(lease.subnets().len(), needs.count);
+        bodies.try_iter().collect()
+    }
+
+    #[tokio::test]
+    async fn networks_of_links_are_open_and_unprotected_on_docker_and_internal_on_podman() {
+        let bodies = asked(Brand::Docker, NEEDS_JOINED, &[]).await;
+        assert_eq!(bodies[0]["Internal"], false);
+        assert_eq!(bodies[0]["Options"][GATEWAY_MODE], "nat-unprotected");
+        assert_eq!(bodies[0]["Options"][MASQUERADE], "false");
+        let bodies = asked(Brand::Podman, NEEDS_JOINED, &[]).await;
+        assert_eq!(bodies[0]["Internal"], true);
+        // Podman warns of options that it does not know.
+        assert_eq!(bodies[0]["Options"], serde_json::json!({ MTU: MTU_BYTES }));
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_does_not_know_the_mode_goes_without_it() {
+        let why = "failed to parse com.docker.network.bridge.gateway_mode_ipv4 value: nat-unprotected \
+                   (unknown gateway mode nat-unprotected)";
+        let needs = NetworkNeeds {
+            count: 2,
+            ..NEEDS_JOINED
+        };
+        let bodies = asked(Brand::Docker, needs, &[(400, why), (400, why)]).await;
+        let open: Vec<_> = bodies
+            .iter()
+            .filter(|body| body["Options"].get(GATEWAY_MODE).is_none())
+            .collect();
+        assert_eq!(open.len(), 2, "{bodies:?}");
+        assert!(open.iter().all(|body| body["Internal"] == false));
+    }
+
+    #[tokio::test]
+    async fn a_taken_subnet_is_left_to_whoever_has_it() {
+        for (brand, why) in [
+            (
+                Brand::Docker,
+                "Pool overlaps with other one on this address space",
+            ),
+            (
+                Brand::Podman,
+                "subnet 198.18.252.0/24 is already used on the host or by another config",
+            ),
+        ] {
+            let needs = NetworkNeeds {
+                count: 1,
+                joined: false,
+            };
+            let bodies = asked(brand, needs, &[(500, why)]).await;
+            let subnets: Vec<_> = bodies
+                .iter()
+                .map(|body| &body["IPAM"]["Config"][0]["Subnet"])
+                .collect();
+            assert_eq!(subnets.len(), 2, "{bodies:?}");
+            assert_ne!(subnets[0], subnets[1]);
+        }
+    }
 }

@@ -1,17 +1,20 @@
 //! What runs have on an engine, found by label, and its removal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bollard::models::ContainerSummary;
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+    ListContainersOptions, ListContainersOptionsBuilder, ListImagesOptionsBuilder,
+    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
 };
 use futures_util::future::join_all;
 
-use super::engine::{ENGINE_TIMEOUT, bounded, cause, status};
+use super::engine::{ENGINE_TIMEOUT, answered, bounded, cause, status};
 use super::labels::{self, Life, Owner, RunId};
+use super::words;
 use crate::backend::BackendError;
 use crate::units::Timestamp;
 
@@ -23,6 +26,31 @@ const NETWORK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A layer without a name that is younger may belong to an image that is being made.
 const LAYER_AGE: Duration = Duration::from_hours(1);
+
+/// How often containers are listed while one of them is in a state that passes. It lasts 0.2 s, and programs end
+/// one after another.
+const LISTING_ATTEMPTS: u32 = 10;
+
+/// Time between two attempts.
+const LISTING_PAUSE: Duration = Duration::from_millis(100);
+
+/// Containers by id and networks by name that stay on the engine on purpose. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept(Arc<Mutex<HashSet<String>>>);
+
+impl Kept {
+    pub(super) fn add(&self, ids: impl IntoIterator<Item = String>) {
+        self.ids().extend(ids);
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.ids().contains(id)
+    }
+
+    fn ids(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Which runs are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,8 +145,8 @@ pub async fn survey(
         .all(true)
         .filters(&filters)
         .build();
-    let containers = bounded("list containers", client.list_containers(Some(options))).await?;
-    for container in containers
+    for container in list_containers(client, &options)
+        .await?
         .into_iter()
         .filter(|one| meant(one.labels.as_ref()))
     {
@@ -152,6 +180,27 @@ pub async fn survey(
         });
     }
     Ok(found)
+}
+
+/// Lists containers, again where one of them is in a state that passes.
+async fn list_containers(
+    client: &bollard::Docker,
+    options: &ListContainersOptions,
+) -> Result<Vec<ContainerSummary>, BackendError> {
+    let operation = "list containers";
+    for _ in 1..LISTING_ATTEMPTS {
+        match answered(operation, client.list_containers(Some(options.clone()))).await? {
+            Err(error) if words::is_passing_state(&error) => {
+                tokio::time::sleep(LISTING_PAUSE).await;
+            }
+            Err(error) => {
+                let why = cause(&error);
+                return Err(BackendError::machine(format!("{operation}: {why}")));
+            }
+            Ok(containers) => return Ok(containers),
+        }
+    }
+    bounded(operation, client.list_containers(Some(options.clone()))).await
 }
 
 /// Finds the layers that a cut-short making of an image left, and, with `images`, the images that
@@ -190,6 +239,26 @@ pub async fn survey_images(
         }
     }
     Ok(found)
+}
+
+/// Removes everything of a run but what is kept.
+///
+/// # Errors
+/// Names each thing that could not be removed, with the reason.
+pub(super) async fn remove_run(
+    client: &bollard::Docker,
+    run: &RunId,
+    kept: &Kept,
+) -> Result<(), BackendError> {
+    let mut found = survey(client, &SweepScope::Run(run.clone())).await?;
+    found.retain(|leftover| !kept.has(&leftover.id));
+    let failed = remove_all(client, found).await;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let failures: Vec<_> = failed.iter().map(ToString::to_string).collect();
+    let failures = failures.join("; ");
+    Err(BackendError::machine(format!("remove {failures}")))
 }
 
 /// Removes what was found: containers first, then the networks they were on and images. Gives back
@@ -269,16 +338,14 @@ async fn remove_network(
 
 /// Whether the engine counts endpoints on a network that shall go.
 fn has_endpoints(error: &bollard::errors::Error) -> bool {
-    cause(error).contains("active endpoints")
+    words::is_network_in_use(&cause(error))
 }
 
 /// Whether something is gone, or going, without our doing.
 fn is_gone(error: &bollard::errors::Error) -> bool {
     let why = cause(error);
     // The last is said of an image that goes together with one that was built on it.
-    status(error) == Some(404)
-        || why.contains("is already in progress")
-        || why.contains("unrecognized image ID")
+    status(error) == Some(404) || words::is_removal_under_way(&why) || words::is_image_gone(&why)
 }
 
 /// The moment this long ago, in seconds since the UNIX epoch, as the engine tells an image's age.
@@ -293,4 +360,82 @@ fn run_of(labels: Option<&HashMap<String, String>>) -> String {
         .and_then(|labels| labels.get(labels::RUN))
         .cloned()
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::canned::Canned;
+    use super::*;
+
+    const RUN: &str = "0r";
+
+    /// A container as an engine lists it.
+    fn listed(id: &str, state: &str) -> String {
+        format!(
+            r#"{{"Id":"{id}","Names":["/{id}"],"State":"{state}","Labels":{{"{}":"{RUN}"}}}}"#,
+            labels::RUN
+        )
+    }
+
+    fn refused() -> (u16, String) {
+        (500, r#"{"message":"no more of that"}"#.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_state_that_docker_has_no_word_for_passes() {
+        let mut states = ["exited", "stopped", "stopped"].to_vec();
+        let engine = Canned::new(move |request, _| match request {
+            "GET /containers/json" => (200, format!("[{}]", listed("c1", states.pop().unwrap()))),
+            "GET /networks" => (200, "[]".to_owned()),
+            _ => refused(),
+        });
+        let found = survey(&engine.client, &SweepScope::All).await.unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].id, "c1");
+    }
+
+    #[tokio::test]
+    async fn a_list_that_cannot_be_read_is_not_asked_for_for_ever() {
+        let engine = Canned::new(|_, _| (200, format!("[{}]", listed("c1", "stopped"))));
+        let error = survey(&engine.client, &SweepScope::All).await.unwrap_err();
+        assert!(error.message.contains("unknown variant"), "{error}");
+        assert_eq!(engine.requests().len(), LISTING_ATTEMPTS as usize);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_outlives_every_removal_of_its_run() {
+        let engine = Canned::new(|request, _| match request {
+            "GET /containers/json" => {
+                let both = [listed("c1", "running"), listed("c2", "running")];
+                (200, format!("[{}]", both.join(",")))
+            }
+            "GET /networks" => (200, r#"[{"Name":"n1"},{"Name":"n2"}]"#.to_owned()),
+            "DELETE /containers/c2" | "DELETE /networks/n2" => (204, String::new()),
+            _ => refused(),
+        });
+        let run = RunId::new();
+        let kept = Kept::default();
+        kept.clone().add(["c1", "n1"].map(str::to_owned));
+        remove_run(&engine.client, &run, &kept).await.unwrap();
+        let requests = engine.requests();
+        assert_eq!(
+            requests[2..],
+            ["DELETE /containers/c2", "DELETE /networks/n2"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_network_that_podman_counts_containers_on_is_asked_for_again() {
+        let mut answers = vec![
+            (204, String::new()),
+            (
+                409,
+                r#"{"message":"\"n1\" has associated containers with it. Use -f to forcibly delete containers and pods: network is being used"}"#
+                    .to_owned(),
+            ),
+        ];
+        let engine = Canned::new(move |_, _| answers.pop().unwrap());
+        remove_network(&engine.client, "n1").await.unwrap();
+        assert_eq!(engine.requests().len(), 2);
+    }
 }

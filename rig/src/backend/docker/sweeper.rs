@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::engine::Docker;
 use super::labels::RunId;
-use super::sweep::{SweepScope, remove_all, survey};
+use super::sweep::{Kept, remove_run};
 use crate::backend::BackendError;
 
 /// How long work that was given up may take to undo itself before the sweep begins.
@@ -21,6 +21,7 @@ const UNDO_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Sweeper {
     run: RunId,
     work: TaskTracker,
+    kept: Kept,
     armed: bool,
     on_failure: fn(&BackendError),
 }
@@ -32,6 +33,7 @@ impl Sweeper {
         Self {
             run,
             work: TaskTracker::new(),
+            kept: Kept::default(),
             armed: true,
             on_failure,
         }
@@ -45,6 +47,11 @@ impl Sweeper {
     /// Requests that go on to their end, and the undoing of what was given up.
     pub(super) fn work(&self) -> &TaskTracker {
         &self.work
+    }
+
+    /// What of the run stays on the engine on purpose.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// The run has removed everything itself.
@@ -67,16 +74,16 @@ impl Drop for Sweeper {
         if !self.armed {
             return;
         }
-        let (run, work) = (self.run.clone(), self.work.clone());
+        let (run, work, kept) = (self.run.clone(), self.work.clone(), self.kept.clone());
         // The runtime that was here may be unwinding: the sweep brings its own.
-        let swept = thread::spawn(move || sweep(run, &work)).join();
+        let swept = thread::spawn(move || sweep(&run, &work, &kept)).join();
         if let Ok(Err(error)) = swept {
             (self.on_failure)(&error);
         }
     }
 }
 
-fn sweep(run: RunId, work: &TaskTracker) -> Result<(), BackendError> {
+fn sweep(run: &RunId, work: &TaskTracker, kept: &Kept) -> Result<(), BackendError> {
     let runtime = Runtime::new()
         .map_err(|error| BackendError::machine(format!("start a runtime: {error}")))?;
     runtime.block_on(async {
@@ -84,14 +91,9 @@ fn sweep(run: RunId, work: &TaskTracker) -> Result<(), BackendError> {
         // What is late is swept as far as the engine knows of it.
         tokio::time::timeout(UNDO_TIMEOUT, work.wait()).await.ok();
         // An engine that cannot be reached was never given anything.
-        let Ok(client) = Docker::connect().await else {
+        let Ok(engine) = Docker::connect().await else {
             return Ok(());
         };
-        let found = survey(&client, &SweepScope::Run(run)).await?;
-        let failed = remove_all(&client, found).await;
-        match failed.first() {
-            None => Ok(()),
-            Some(first) => Err(BackendError::machine(format!("remove {first}"))),
-        }
+        remove_run(&engine.client, run, kept).await
     })
 }

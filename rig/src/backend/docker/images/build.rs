@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use bollard::body_full;
+use bollard::errors::Error as EngineError;
 use bollard::models::{BuildInfo, ImageInspect};
 use bollard::query_parameters::{
     BuildImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
@@ -15,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::super::engine::{bounded, cause};
 use super::super::labels;
 use super::super::sweep::seconds_ago;
+use super::super::words;
 use super::context::DOCKERFILE;
 use super::prepare::{ImageProgress, Listener};
 use crate::backend::{BackendError, Blame};
@@ -45,6 +47,45 @@ const LAYER_ATTEMPTS: u32 = 50;
 
 /// Time between two attempts: the engine has no event for a layer becoming free.
 const LAYER_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the ids of images begin with.
+const DIGEST: &str = "sha256:";
+
+/// Why a build did not end well.
+#[derive(Debug)]
+struct Failure {
+    why: String,
+    /// Whether it came from the engine, which speaks of the file in most cases.
+    told: bool,
+}
+
+impl Failure {
+    fn told(why: String) -> Self {
+        Self { why, told: true }
+    }
+
+    fn of(error: &EngineError) -> Self {
+        let told = matches!(
+            error,
+            EngineError::DockerResponseServerError { .. } | EngineError::DockerStreamError { .. }
+        );
+        Self {
+            why: cause(error),
+            told,
+        }
+    }
+
+    /// Whose fault it is, with the last lines of the build's output: of a step that failed, the engine tells the exit
+    /// code alone.
+    fn blame(&self, output: &[String]) -> Blame {
+        let of_machine = |said: &String| words::blames_machine(said);
+        if !self.told || of_machine(&self.why) || output.iter().any(of_machine) {
+            Blame::Machine
+        } else {
+            Blame::Input
+        }
+    }
+}
 
 /// Builds one image.
 pub(super) struct Builder<'a> {
@@ -97,35 +138,38 @@ impl<'a> Builder<'a> {
                             break Err(why);
                         }
                     }
-                    Ok(Some(Err(error))) => break Err(cause(&error)),
+                    Ok(Some(Err(error))) => break Err(Failure::of(&error)),
                     Ok(None) => break Ok(()),
                     Err(_) => {
-                        break Err(format!("no output for {} s", BUILD_SILENCE.as_secs()));
+                        let why = format!("no output for {} s", BUILD_SILENCE.as_secs());
+                        break Err(Failure::told(why));
                     }
                 }
             }
         };
         match result {
             Ok(()) => {
+                self.remove_strays().await;
                 self.done = true;
                 self.remove_earlier(reference).await;
                 Ok(())
             }
-            Err(why) => {
+            Err(failure) => {
                 self.end_line();
                 remove_layers(client, &self.layers).await;
                 self.done = true;
-                Err(self.failed(&why))
+                Err(self.failed(&failure))
             }
         }
     }
 
     /// Takes in one message of the build.
-    fn note(&mut self, info: BuildInfo) -> Result<(), String> {
+    fn note(&mut self, info: BuildInfo) -> Result<(), Failure> {
         if let Some(error) = info.error_detail {
-            return Err(error
-                .message
-                .unwrap_or_else(|| "the engine gave no reason".to_owned()));
+            let why = error.message;
+            return Err(Failure::told(
+                why.unwrap_or_else(|| "the engine gave no reason".to_owned()),
+            ));
         }
         // What a step prints on its standard error comes in red.
         let text = info.stream.unwrap_or_default();
@@ -152,12 +196,8 @@ impl<'a> Builder<'a> {
         if line.is_empty() {
             return;
         }
-        // The classic builder names each layer it has made: ` ---> 0123456789ab`.
-        if let Some(id) = line.trim().strip_prefix("---> ")
-            && id.len() == 12
-            && id.bytes().all(|byte| byte.is_ascii_hexdigit())
-        {
-            self.layers.insert(id.to_owned());
+        if let Some(layer) = words::layer_of_step(&line) {
+            self.layers.insert(layer.to_owned());
         }
         (self.listener)(ImageProgress::Output {
             name: self.name.clone(),
@@ -168,21 +208,44 @@ impl<'a> Builder<'a> {
         self.output.drain(..surplus);
     }
 
-    fn failed(&self, why: &str) -> BackendError {
+    fn failed(&self, failure: &Failure) -> BackendError {
+        let why = failure.why.as_str();
         let mut message = format!("make image `{}`: {}", self.name, printable(why.trim()));
         for line in &self.output {
             message.push_str("\n  ");
             message.push_str(line);
         }
         let error = BackendError {
-            blame: Blame::Input,
+            blame: failure.blame(&self.output),
             ..BackendError::machine(message)
         };
-        if why.contains("not found in build context") {
+        if words::lacks_in_context(why) {
             let hint = "there is to copy what is in the folder of `context`, and the programs of `cargo` in `bin/`";
             return error.with_hint(hint);
         }
         error
+    }
+
+    /// Removes the layers of a build that ended well and are no part of the image. Docker's are its parents and cannot
+    /// be removed; Podman makes another image of the last one and leaves the first without a name.
+    async fn remove_strays(&self) {
+        let options = ListImagesOptionsBuilder::new()
+            .filters(&HashMap::from([
+                ("dangling", vec!["true".to_owned()]),
+                ("label", vec![format!("{}={}", labels::IMAGE, self.name)]),
+            ]))
+            .build();
+        let listed = bounded("list images", self.client.list_images(Some(options))).await;
+        let strays: BTreeSet<_> = listed
+            .into_iter()
+            .flatten()
+            .filter(|image| {
+                let id = image.id.trim_start_matches(DIGEST);
+                self.layers.iter().any(|layer| id.starts_with(layer))
+            })
+            .map(|image| image.id)
+            .collect();
+        remove_layers(self.client, &strays).await;
     }
 
     /// Removes all but the newest images of this name; those in use stay.
@@ -256,7 +319,7 @@ async fn remove_layer(client: &bollard::Docker, layer: &str) {
     for _ in 0..LAYER_ATTEMPTS {
         let options = RemoveImageOptionsBuilder::new().build();
         match client.remove_image(layer, Some(options), None).await {
-            Err(error) if cause(&error).contains("container") => {
+            Err(error) if words::is_layer_in_use(&cause(&error)) => {
                 tokio::time::sleep(LAYER_PAUSE).await;
             }
             _ => return,
@@ -269,6 +332,33 @@ mod tests {
     use bollard::models::ImageConfig;
 
     use super::*;
+
+    #[test]
+    fn a_build_that_the_machine_ends_is_not_the_files_fault() {
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let exit_code = || {
+            Failure::told(
+                "The command '/bin/sh -c apt-get update' returned a non-zero code: 100".into(),
+            )
+        };
+        assert_eq!(
+            exit_code().blame(&lines("E: no such package")),
+            Blame::Input
+        );
+        let output = lines("Err:1 http://d bookworm\n  Temporary failure resolving 'd'");
+        assert_eq!(exit_code().blame(&output), Blame::Machine);
+        let full = EngineError::DockerStreamError {
+            error: "write /bin/x: no space left on device".to_owned(),
+        };
+        assert_eq!(Failure::of(&full).blame(&[]), Blame::Machine);
+        let syntax = EngineError::DockerResponseServerError {
+            status_code: 400,
+            message: "dockerfile parse error line 2: unknown instruction: RUNN".to_owned(),
+        };
+        assert_eq!(Failure::of(&syntax).blame(&[]), Blame::Input);
+        let cut_off = EngineError::RequestTimeoutError;
+        assert_eq!(Failure::of(&cut_off).blame(&[]), Blame::Machine);
+    }
 
     #[test]
     fn only_a_nameless_image_with_our_label_is_a_layer() {
