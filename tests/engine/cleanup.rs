@@ -2,7 +2,7 @@
 //! removes.
 
 use libtest_mimic::Trial;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -359,6 +359,8 @@ async fn chat_image(client: &bollard::Docker) -> String {
         origin: ImageOrigin::Build(Box::new(ImageBuild {
             dockerfile: Located::new(workspace_file("docker/chat.Dockerfile"), place),
             context: None,
+            args: BTreeMap::new(),
+            target: None,
             cargo: Some(rig::spec::CargoBuild {
                 folder: workspace_file("rig"),
                 package: Located::new("chat".to_owned(), place),

@@ -15,6 +15,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial!(async fn the_smoke_matrix_passes_and_leaves_its_evidence),
         trial!(fn programs_on_terminals_are_driven_and_heard),
+        trial!(fn programs_have_what_the_file_gives_them_beside_their_images),
         trial!(fn a_connection_from_the_port_of_one_that_is_half_open_is_judged_by_itself),
         trial!(fn programs_that_start_others_are_followed_and_not_taken_for_these),
         trial!(fn repeats_are_counted_as_their_senders_kernel_counts_them),
@@ -89,6 +90,13 @@ fn programs_on_terminals_are_driven_and_heard() {
     let transcript = std::fs::read_to_string(folder.join("transcript.log")).unwrap();
     // Nothing of what turns to the alternate screen and back is taken for text.
     assert!(!transcript.contains("[?1049"), "{transcript}");
+}
+
+fn programs_have_what_the_file_gives_them_beside_their_images() {
+    let temp = Folder::new();
+    let out = temp.path().join("out");
+    let report = passes("tests/engine/containers.yaml", &out, &["--jobs", "2"]);
+    assert_eq!(report["counts"]["pass"], 2, "{report}");
 }
 
 fn a_connection_from_the_port_of_one_that_is_half_open_is_judged_by_itself() {

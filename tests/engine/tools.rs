@@ -1,5 +1,6 @@
 //! Other people's tools, in containers of images of the project.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rig::backend::docker::prepare_image;
@@ -54,6 +55,8 @@ impl Tools {
             origin: ImageOrigin::Build(Box::new(ImageBuild {
                 dockerfile: Located::new(workspace_file(dockerfile), place),
                 context: None,
+                args: BTreeMap::new(),
+                target: None,
                 cargo: None,
                 base: Some(BaseImage {
                     image: Located::new(base.to_owned(), place),

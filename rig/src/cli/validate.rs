@@ -5,7 +5,7 @@ use std::io::Write as _;
 use super::args::ValidateArgs;
 use super::exit::Exit;
 use super::input::{self, show_error};
-use crate::spec::check_files;
+use crate::plan::check_files;
 use crate::units::printable;
 
 pub(super) fn main(args: &ValidateArgs) -> Exit {
@@ -15,7 +15,7 @@ pub(super) fn main(args: &ValidateArgs) -> Exit {
             exit = Exit::Input;
             continue;
         };
-        if let Err(diagnostics) = check_files(&spec) {
+        if let Err(diagnostics) = check_files(&spec, &matrix) {
             input::show_diagnostics(&diagnostics);
             exit = Exit::Input;
             continue;

@@ -11,8 +11,8 @@ use crate::agent::protocol::{ConnectionOwner, InterfaceProof};
 use crate::analysis::{ConnState, EventKind, Flow, Proto, Side, Steps};
 use crate::pattern::testing::events;
 use crate::plan::{
-    Check, CheckKind, FlowCheck, FlowEnd, FlowSelector, HostPlan, InterfacePlan, NodePlan, Plan,
-    Ready,
+    Check, CheckKind, ContainerPlan, FlowCheck, FlowEnd, FlowSelector, HostPlan, InterfacePlan,
+    NodePlan, Plan, Ready,
 };
 use crate::spec::Place;
 use crate::units::{HostName, ImageName, NetworkName, NodeName, Timestamp};
@@ -37,6 +37,7 @@ pub(super) fn address(text: &str) -> SocketAddr {
 
 pub(super) fn node(name: &str, host: &str, ready: Option<Ready>) -> NodePlan {
     NodePlan {
+        container: ContainerPlan::default(),
         name: node_name(name),
         host: host_name(host),
         implementation: name.to_owned(),

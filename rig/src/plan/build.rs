@@ -6,7 +6,7 @@ use super::cell::{Placed, Placement};
 use super::{
     HostPlan, InterfacePlan, LinkPlan, NetworkNeeds, NetworkPlan, NodePlan, Plan, Ready, Subnet,
 };
-use super::{links, windows};
+use super::{containers, links, windows};
 use crate::matrix::Cell;
 use crate::spec::{DISPLAY, Diagnostics, Located, Place, Problem, ReadySpec, Spec};
 use crate::units::NodeName;
@@ -167,6 +167,7 @@ fn node(
         join: join.transpose()?,
         ready: ready.transpose()?,
         names: placement.names_seen_from(host),
+        container: containers::container(placement, name, &program.container)?,
     })
 }
 

@@ -4,7 +4,9 @@
 mod build;
 mod cell;
 mod checks;
+mod containers;
 mod faults;
+mod files;
 mod links;
 mod losses;
 mod steps;
@@ -16,6 +18,9 @@ mod windows;
 
 pub use crate::spec::{Copies, DisplaySize, FlowEnd, HostFault, SocketPattern, Stream};
 pub use build::{networks_needed, plan};
+pub(crate) use containers::open_folder;
+pub use containers::{ContainerPlan, FilePlan, UlimitPlan};
+pub use files::check_files;
 pub use types::{
     Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, HostPlan, Input, InterfacePlan,
     LinkPlan, LossCheck, NetworkNeeds, NetworkPlan, NodePlan, OutputCheck, Plan, Ready,

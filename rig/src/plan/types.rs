@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::containers::ContainerPlan;
 use super::windows::{DisplayPlan, Gesture, WindowAct};
 use crate::analysis::{ConnState, Sender};
 use crate::link::{LinkOrder, Route, Rule, Settings};
@@ -167,6 +168,8 @@ pub struct NodePlan {
     pub ready: Option<Ready>,
     /// Names that resolve to addresses inside the node: every node and host of the cell.
     pub names: BTreeMap<String, Ipv4Addr>,
+    /// What its container has beside the image.
+    pub container: ContainerPlan,
 }
 
 /// When a node counts as started.

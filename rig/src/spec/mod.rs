@@ -18,8 +18,11 @@ mod tree;
 
 mod axes;
 mod checks;
+mod containers;
+mod dockerfile;
 mod expectations;
 mod files;
+mod images;
 mod links;
 mod names;
 mod patterns;
@@ -32,8 +35,9 @@ mod windows;
 pub use diagnostics::{Diagnostics, MAX_PROBLEMS_SHOWN, Problem, Style};
 pub(crate) use names::hint_for;
 
+pub use dockerfile::{Dockerfile, read_dockerfile};
 pub use expectations::{Expectations, FlowExpectation, load_expectations};
-pub use files::check_files;
+pub(crate) use files::{missing_file, missing_files};
 pub use keys::{Chord, Key, Modifier};
 pub use load::{MAX_FILE_BYTES, load, parse};
 pub use place::{Located, Place};
@@ -41,12 +45,13 @@ pub use source::Source;
 pub use template::{Field, Hole, Part, Template};
 pub use types::{
     ActionSpec, Axis, AxisValue, BaseImage, CargoBuild, CellRule, CellsEntry, CheckSpec,
-    CheckSpecKind, ClosedBy, Copies, DEFAULT_DISPLAY, DEFAULT_START_TIMEOUT, DEFAULT_STEP_TIMEOUT,
-    DEFAULT_STOP_GRACE, DisplaySize, DisplaySpec, ExitSpec, ExpectedFailure, FlowCheckSpec,
-    FlowEnd, FlowEnds, Host, HostFault, Image, ImageBuild, ImageOrigin, Implementation, LeaveSpec,
-    LinkSpec, Linking, LoseSpec, MAX_HOSTS, MAX_LINKS, MAX_NETWORKS, MAX_NODES, MAX_RENDERED_BYTES,
-    MAX_STEPS, Nat, Node, PacketEvent, ReadySpec, SaySpec, Seed, SettingSpec, SocketPattern, Spec,
-    StepSpec, Stream, Timeouts, Times, UseSpec, ValueSteps, When, WindowStep,
+    CheckSpecKind, ClosedBy, ContainerPath, ContainerSpec, Copies, DEFAULT_DISPLAY,
+    DEFAULT_START_TIMEOUT, DEFAULT_STEP_TIMEOUT, DEFAULT_STOP_GRACE, DisplaySize, DisplaySpec,
+    ExitSpec, ExpectedFailure, FileSpec, FlowCheckSpec, FlowEnd, FlowEnds, Host, HostFault, Image,
+    ImageBuild, ImageOrigin, Implementation, LeaveSpec, LinkSpec, Linking, LoseSpec, MAX_HOSTS,
+    MAX_LINKS, MAX_NETWORKS, MAX_NODES, MAX_RENDERED_BYTES, MAX_STEPS, Nat, Node, PacketEvent,
+    ReadySpec, SaySpec, Seed, SettingSpec, SocketPattern, SourcePath, Spec, StepSpec, Stream,
+    Timeouts, Times, TmpfsSpec, Ulimit, UlimitSpec, UseSpec, User, ValueSteps, When, WindowStep,
 };
 pub(crate) use windows::{DISPLAY, display_is_given};
 pub use windows::{LAST_SCREEN, MAX_DISPLAY_SIDE, MIN_DISPLAY_SIDE};

@@ -240,7 +240,18 @@ impl Reader<'_> {
         wanted: &str,
         read: impl FnOnce(&Self, &str) -> Result<T, Fault>,
     ) -> Option<Field<T>> {
-        let template = self.template(node, wanted, Scope::Cell)?;
+        self.field_in(Scope::Cell, node, wanted, read)
+    }
+
+    /// The same, with the holes of a scope.
+    pub(super) fn field_in<T>(
+        &mut self,
+        scope: Scope,
+        node: &Node,
+        wanted: &str,
+        read: impl FnOnce(&Self, &str) -> Result<T, Fault>,
+    ) -> Option<Field<T>> {
+        let template = self.template(node, wanted, scope)?;
         let Some(text) = template.literal() else {
             return Some(Field::Template(template));
         };

@@ -1,18 +1,21 @@
-//! Reads what a system is made of: images, implementations, networks, hosts, nodes.
-
-use std::path::PathBuf;
+//! Reads what a system is made of: implementations, networks, hosts, nodes.
 
 use indexmap::IndexMap;
 
+use super::containers::CONTAINER_KEYS;
 use super::names::Kind;
 use super::read::{Fields, Reader, Scope};
 use super::tree::{Entry, Node as Tree, Value};
 use super::{
-    BaseImage, CargoBuild, Field, Host, Image, ImageBuild, ImageOrigin, Implementation, LeaveSpec,
-    Linking, Located, MAX_HOSTS, MAX_NETWORKS, MAX_NODES, Node, Place, Problem, ReadySpec, SaySpec,
-    Template, Timeouts, When,
+    Field, Host, Implementation, LeaveSpec, Located, MAX_HOSTS, MAX_NETWORKS, MAX_NODES, Node,
+    Place, Problem, ReadySpec, SaySpec, Template, Timeouts, When,
 };
 use crate::units::{HostName, ImageName, NetworkName, NodeName, TerminalSize};
+
+/// The keys of an implementation, but for those of its container.
+const IMPLEMENTATION_KEYS: [&str; 9] = [
+    "image", "run", "terminal", "display", "ready", "join", "say", "leave", "env",
+];
 
 /// The keys of a host that is more than a list of networks.
 const HOST_KEYS: [&str; 3] = ["networks", "sysctl", "stealth"];
@@ -32,45 +35,6 @@ impl Reader<'_> {
         timeouts
     }
 
-    pub(super) fn images(&mut self, node: &Tree) -> IndexMap<ImageName, Image> {
-        let entries = self.named(node, "images");
-        let read = entries.iter().filter_map(|(key, value)| {
-            let image = self.image(key.place, value)?;
-            Some((ImageName::new(&key.value).ok()?, image))
-        });
-        read.collect()
-    }
-
-    fn image(&mut self, place: Place, node: &Tree) -> Option<Image> {
-        let known = ["dockerfile", "context", "cargo", "base", "reference"];
-        let fields = self.fields(node, "an image", place, &known)?;
-        if let Some(reference) = fields.get("reference") {
-            for other in ["dockerfile", "context", "cargo", "base"] {
-                if let Some((key, _)) = fields.entry(other) {
-                    let message = format!("an image has either `reference` or `{other}`");
-                    self.problem(Problem::at(key.place, message));
-                }
-            }
-            let origin = ImageOrigin::Reference(self.base(reference, "`reference`")?);
-            return Some(Image { place, origin });
-        }
-        let Some(dockerfile) = fields.get("dockerfile") else {
-            self.problem(
-                Problem::at(place, "an image needs `dockerfile` or `reference`")
-                    .hint("`reference: name:tag` takes an image that is there or can be pulled"),
-            );
-            return None;
-        };
-        let build = ImageBuild {
-            dockerfile: self.path(dockerfile)?,
-            context: self.optional(fields, "context", Self::path)?,
-            cargo: self.optional(fields, "cargo", Self::cargo)?,
-            base: self.optional(fields, "base", |reader, node| reader.base(node, "`base`"))?,
-        };
-        let origin = ImageOrigin::Build(Box::new(build));
-        Some(Image { place, origin })
-    }
-
     /// Reads a key that may be missing; `None` when it is there and wrong.
     #[expect(
         clippy::option_option,
@@ -88,81 +52,6 @@ impl Reader<'_> {
         }
     }
 
-    /// A path, relative ones joined to the folder of the file.
-    fn path(&mut self, node: &Tree) -> Option<Located<PathBuf>> {
-        let text = self.text(node, "a path")?;
-        Some(Located::new(self.dir.join(text.value), text.place))
-    }
-
-    /// The reference of an image, `name:tag`.
-    fn reference_text(&mut self, node: &Tree) -> Option<Located<String>> {
-        let text = self.text(node, "a reference such as debian:bookworm-slim")?;
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./:@".contains(c);
-        if text.value.starts_with('-') || !text.value.chars().all(allowed) {
-            let message = format!("`{}` is not a reference of an image", text.value);
-            self.problem(Problem::at(text.place, message).hint("write `name:tag`"));
-            return None;
-        }
-        Some(text)
-    }
-
-    /// The name of a package, or a map with more.
-    fn cargo(&mut self, node: &Tree) -> Option<CargoBuild> {
-        let Value::Map(_) = node.value else {
-            return Some(CargoBuild {
-                folder: self.dir.to_owned(),
-                package: self.package(node)?,
-                profile: None,
-                features: Vec::new(),
-                link: Linking::default(),
-            });
-        };
-        let known = ["package", "profile", "features", "link"];
-        let fields = self.fields(node, "`cargo`", node.place, &known)?;
-        let package = self.required(fields, "package");
-        let package = package.and_then(|node| self.package(node));
-        let profile = self.optional(fields, "profile", |reader, node| {
-            reader.word(node, "the name of a profile")
-        });
-        let features = self.optional(fields, "features", Self::features);
-        let link = self.optional(fields, "link", |reader, node| {
-            reader.word(node, "`static` or `dynamic`")
-        });
-        Some(CargoBuild {
-            folder: self.dir.to_owned(),
-            package: package?,
-            profile: profile?,
-            features: features?.unwrap_or_default(),
-            link: link?.map_or(Linking::default(), |link| link.value),
-        })
-    }
-
-    fn package(&mut self, node: &Tree) -> Option<Located<String>> {
-        self.word(node, "the name of a package")
-    }
-
-    /// Names of features, one or a list.
-    fn features(&mut self, node: &Tree) -> Option<Vec<Located<String>>> {
-        let read: Vec<_> = node
-            .one_or_more()
-            .iter()
-            .map(|item| self.word(item, "the name of a feature"))
-            .collect();
-        read.into_iter().collect()
-    }
-
-    fn base(&mut self, node: &Tree, what: &'static str) -> Option<BaseImage> {
-        if let Value::Scalar(_) = node.value {
-            let image = self.reference_text(node)?;
-            return Some(BaseImage { image, make: None });
-        }
-        let fields = self.fields(node, what, node.place, &["image", "make"])?;
-        let image = self.required(fields, "image")?;
-        let image = self.reference_text(image)?;
-        let make = self.optional(fields, "make", Self::path)?;
-        Some(BaseImage { image, make })
-    }
-
     pub(super) fn implementations(&mut self, node: &Tree) -> IndexMap<String, Implementation> {
         let entries = self.named(node, "implementations");
         let read = entries.iter().filter_map(|(key, value)| {
@@ -173,9 +62,7 @@ impl Reader<'_> {
     }
 
     fn implementation(&mut self, place: Place, node: &Tree) -> Option<Implementation> {
-        let known = [
-            "image", "run", "terminal", "display", "ready", "join", "say", "leave", "env",
-        ];
+        let known = [&IMPLEMENTATION_KEYS[..], &CONTAINER_KEYS].concat();
         let fields = self.fields(node, "an implementation", place, &known)?;
         let image = self.required(fields, "image");
         let image = image.and_then(|node| self.image_name(node));
@@ -189,6 +76,7 @@ impl Reader<'_> {
         let say = self.optional(fields, "say", Self::say);
         let leave = self.optional(fields, "leave", Self::leave);
         let env = self.env(fields);
+        let container = self.container(fields);
         let implementation = Implementation {
             place,
             image: image?,
@@ -201,6 +89,7 @@ impl Reader<'_> {
             say: say?,
             leave: leave?,
             env,
+            container: container?,
         };
         self.needs_display(&implementation, fields);
         Some(implementation)
@@ -431,7 +320,12 @@ impl Reader<'_> {
     }
 
     /// The entries, cut to a number that is allowed.
-    fn at_most<'n>(&mut self, max: usize, entries: &'n [Entry], what: &str) -> &'n [Entry] {
+    pub(super) fn at_most<'n>(
+        &mut self,
+        max: usize,
+        entries: &'n [Entry],
+        what: &str,
+    ) -> &'n [Entry] {
         if let Some((key, _)) = entries.get(max) {
             self.problem(Problem::at(key.place, format!("more than {max} {what}")));
         }

@@ -14,6 +14,7 @@ mod canned;
 mod cell;
 mod display;
 mod engine;
+mod files;
 mod host;
 mod images;
 mod labels;

@@ -1,5 +1,6 @@
 //! A node: one program in a container of its own image, inside the namespaces of its host.
 
+use std::collections::HashMap;
 use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error as EngineError;
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::models::{ContainerCreateBody, HostConfig, ResourcesUlimits};
 use bollard::query_parameters::{
     ResizeContainerTTYOptionsBuilder, StartContainerOptions, WaitContainerOptionsBuilder,
 };
@@ -20,13 +21,13 @@ use tokio::sync::{mpsc, watch};
 use super::agent_link::AgentLink;
 use super::cell::{Containers, Role};
 use super::display::Display;
-use super::engine::{Shared, answered, attached_container, bounded, cause, status};
+use super::engine::{Shared, answered, attached_container, cause, status};
 use super::images::holder;
-use super::labels;
+use super::{files, labels, words};
 use crate::agent::protocol::{NODE_VARIABLE, ProcessEnd, Request, Response};
 use crate::backend::{BackendError, LiveNode, OutputChunk};
 use crate::judge::{HowEnded, VisitEnd};
-use crate::plan::{NodePlan, Stream};
+use crate::plan::{ContainerPlan, NodePlan, Stream};
 use crate::units::{NodeName, TerminalSize, Timestamp, printable};
 
 /// Writes to a program's input that may wait.
@@ -40,6 +41,26 @@ const START_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the agent's word on the end of a program may come after the engine's.
 const SEEN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Limits by their numbers in Linux; that of address space has no name for engines.
+const RLIMITS: [&str; 16] = [
+    "cpu",
+    "fsize",
+    "data",
+    "stack",
+    "core",
+    "rss",
+    "nproc",
+    "nofile",
+    "memlock",
+    "as",
+    "locks",
+    "sigpending",
+    "msgqueue",
+    "nice",
+    "rtprio",
+    "rttime",
+];
 
 /// Whose namespaces a node joins.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +119,9 @@ pub(super) async fn create(
             // Its server's socket, and the memory through which pictures go to it.
             volumes_from: display.map(|container| vec![container.to_owned()]),
             ipc_mode: display.map(|container| format!("container:{container}")),
+            cap_add: Some(capabilities(&node.container)),
+            tmpfs: Some(tmpfs(&node.container)),
+            ulimits: Some(ulimits(&node.container)),
             // Engines since API 1.42 give the terminal this size before the program starts.
             console_size: node
                 .terminal
@@ -105,10 +129,40 @@ pub(super) async fn create(
             ..HostConfig::default()
         }),
         tty: Some(node.terminal.is_some()),
+        user: node.container.user.as_ref().map(|user| user.value.clone()),
         ..attached_container()
     };
     let name = format!("{}-{}-{visit}", joins.prefix, node.name);
-    containers.create(Role::Node, &operation, &name, body).await
+    let container = containers
+        .create(Role::Node, &operation, &name, body)
+        .await?;
+    files::copy(shared, node, &container).await?;
+    Ok(container)
+}
+
+fn capabilities(plan: &ContainerPlan) -> Vec<String> {
+    let names = plan.capabilities.iter();
+    names.map(|name| (*name).to_owned()).collect()
+}
+
+/// Folders in memory, with the options of each: anyone may write there, as in a `/tmp`.
+fn tmpfs(plan: &ContainerPlan) -> HashMap<String, String> {
+    let folders = plan.tmpfs.iter().map(|tmpfs| {
+        let options = format!("size={},mode=1777", tmpfs.size_bytes);
+        (tmpfs.at.value.as_str().to_owned(), options)
+    });
+    folders.collect()
+}
+
+fn ulimits(plan: &ContainerPlan) -> Vec<ResourcesUlimits> {
+    // To an engine -1 is no limit; what is read from a file fits.
+    let signed = |limit: Option<u64>| limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1));
+    let limits = plan.ulimits.iter().map(|ulimit| ResourcesUlimits {
+        name: Some(ulimit.name.to_owned()),
+        soft: Some(signed(ulimit.limit.soft)),
+        hard: Some(signed(ulimit.limit.hard)),
+    });
+    limits.collect()
 }
 
 /// One start of a node.
@@ -133,7 +187,11 @@ pub(super) async fn start(
     let start = shared
         .client
         .start_container(container, None::<StartContainerOptions>);
-    bounded(&operation, start).await?;
+    answered(&operation, start).await?.map_err(|error| {
+        let why = cause(&error);
+        let told = format!("{operation}: {}", printable(&why));
+        refused(node, &why).unwrap_or_else(|| BackendError::machine(told))
+    })?;
     if let Some(size) = node.terminal {
         resize(shared, &operation, container, size).await?;
     }
@@ -226,6 +284,27 @@ fn not_started(node: &NodePlan, errno: i32) -> BackendError {
         other => format!("run `{command}`: {}", other.desc()),
     };
     BackendError::input(format!("{operation}: {why}"), node.command_place)
+}
+
+/// What the file asks for and kept a program from being started: a user that the image does not have, or
+/// a limit beyond that of the machine.
+fn refused(node: &NodePlan, message: &str) -> Option<BackendError> {
+    let name = &node.name;
+    let user = node.container.user.as_ref();
+    let user = user.filter(|_| words::is_unknown_user(message));
+    if let Some(user) = user {
+        let (image, user, place) = (&node.image, &user.value, user.place);
+        let message = format!("start node `{name}`: image `{image}` has no user or group `{user}`");
+        let hint = "numbers such as `1000:1000` need not be known to the image";
+        return Some(BackendError::input(message, place).with_hint(hint));
+    }
+    let limit = *RLIMITS.get(words::refused_limit(message)?)?;
+    let mut asked = node.container.ulimits.iter();
+    let asked = asked.find(|asked| asked.name == limit)?;
+    let message =
+        format!("start node `{name}`: the engine may not set the limit `{limit}` so high");
+    let hint = "no limit goes beyond the kernel's, nor beyond the engine's own where it lacks SYS_RESOURCE";
+    Some(BackendError::input(message, asked.place).with_hint(hint))
 }
 
 /// Learns how a program ends.

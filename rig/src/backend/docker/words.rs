@@ -104,6 +104,20 @@ pub(super) fn is_passing_state(error: &EngineError) -> bool {
     matches!(error, EngineError::JsonDataError { message, .. } if message.contains("unknown variant `stopped`"))
 }
 
+/// Whether an image has no such user or group. Docker 20.10: `unable to find user nobodi: no matching entries in passwd
+/// file`, `unable to find group …`.
+pub(super) fn is_unknown_user(why: &str) -> bool {
+    why.contains("unable to find ")
+}
+
+/// Which limit of resources a runtime may not set so high, by its number (getrlimit(2)). runc 1.1: `error setting rlimit
+/// type 7: operation not permitted`.
+pub(super) fn refused_limit(why: &str) -> Option<usize> {
+    let (_, number) = why.split_once("rlimit type ")?;
+    let digits = number.find(|c: char| !c.is_ascii_digit());
+    number[..digits.unwrap_or(number.len())].parse().ok()
+}
+
 /// Which of the kernel settings (`net.ipv4.tcp_fin_timeout`) a runtime refused when it set up a container,
 /// and why.
 ///
@@ -196,6 +210,16 @@ mod tests {
     use bollard::models::SystemVersionComponents;
 
     use super::*;
+
+    #[test]
+    fn users_and_limits_that_are_refused() {
+        let user = "unable to find user nobodi: no matching entries in passwd file";
+        assert!(is_unknown_user(user) && !is_unknown_user("permission denied"));
+        let limit = "error setting rlimit type 7: operation not permitted: unknown";
+        assert_eq!(refused_limit(limit), Some(7));
+        assert_eq!(refused_limit("rlimit type x"), None);
+        assert_eq!(refused_limit(user), None);
+    }
 
     const KEYS: [&str; 3] = [
         "net.ipv4.tcp_fin",

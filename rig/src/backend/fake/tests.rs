@@ -12,7 +12,9 @@ use crate::agent::protocol::{HostFile, Request, Response};
 use crate::backend::{Backend, BackendError, Blame, LiveCell, LiveNode};
 use crate::judge::HowEnded;
 use crate::pcapng::{Direction, Frame, Reader};
-use crate::plan::{HostPlan, InterfacePlan, NetworkNeeds, NetworkPlan, NodePlan, Plan};
+use crate::plan::{
+    ContainerPlan, HostPlan, InterfacePlan, NetworkNeeds, NetworkPlan, NodePlan, Plan,
+};
 use crate::spec::Place;
 use crate::units::{HostName, ImageName, NetworkName, NodeName, Signal, Timestamp};
 
@@ -70,6 +72,7 @@ async fn cell_of(backend: &FakeBackend) -> Result<FakeCell, BackendError> {
 
 fn node(name: &str, on: &str, command: &str) -> NodePlan {
     NodePlan {
+        container: ContainerPlan::default(),
         name: node_name(name),
         host: host(on),
         implementation: "fake".into(),

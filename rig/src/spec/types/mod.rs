@@ -5,6 +5,7 @@
 
 mod axes;
 mod checks;
+mod containers;
 mod steps;
 mod system;
 
@@ -22,6 +23,9 @@ pub use axes::{Axis, AxisValue, CellRule, CellsEntry, ExpectedFailure, ValueStep
 pub use checks::{
     CheckSpec, CheckSpecKind, ClosedBy, Copies, ExitSpec, FlowCheckSpec, FlowEnd, FlowEnds,
     SocketPattern, Stream,
+};
+pub use containers::{
+    ContainerPath, ContainerSpec, FileSpec, SourcePath, TmpfsSpec, Ulimit, UlimitSpec, User,
 };
 pub use steps::{ActionSpec, HostFault, StepSpec, UseSpec, WindowStep};
 pub use system::{

@@ -1,10 +1,11 @@
 //! Images, programs, hosts, links and nodes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
-use super::When;
+use super::{ContainerSpec, When};
 use crate::link::{Key, Protocol, Setting};
 use crate::pattern::EventPattern;
 use crate::spec::{Chord, Field, Located, Place, Template};
@@ -35,6 +36,10 @@ pub struct ImageBuild {
     pub dockerfile: Located<PathBuf>,
     /// Folder of the build's context, if it has one.
     pub context: Option<Located<PathBuf>>,
+    /// Build arguments by name, each with the place of its name.
+    pub args: BTreeMap<String, Located<String>>,
+    /// The stage of the Dockerfile that becomes the image; the last one without it.
+    pub target: Option<Located<String>>,
     /// Package whose binaries are part of the context.
     pub cargo: Option<CargoBuild>,
     /// The image that the Dockerfile starts from, and how it is made where it is missing.
@@ -101,6 +106,8 @@ pub struct Implementation {
     pub leave: Option<LeaveSpec>,
     /// Environment variables.
     pub env: IndexMap<String, Template>,
+    /// What it has beside its image.
+    pub container: ContainerSpec,
 }
 
 /// When a node counts as started.

@@ -17,7 +17,7 @@ use super::super::engine::{bounded, cause};
 use super::super::labels;
 use super::super::sweep::seconds_ago;
 use super::super::words;
-use super::context::DOCKERFILE;
+use super::context::{Context, DOCKERFILE};
 use super::prepare::{ImageProgress, Listener};
 use crate::backend::{BackendError, Blame};
 use crate::units::{ImageName, printable};
@@ -119,11 +119,18 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Builds `reference` from a packed context.
-    pub(super) async fn build(mut self, reference: &str, tar: Vec<u8>) -> Result<(), BackendError> {
+    /// Builds `reference` from a context.
+    pub(super) async fn build(
+        mut self,
+        reference: &str,
+        context: &Context,
+    ) -> Result<(), BackendError> {
+        let tar = context.tar()?;
         let options = BuildImageOptionsBuilder::new()
             .dockerfile(DOCKERFILE)
             .t(reference)
+            .buildargs(&context.args())
+            .target(context.target().unwrap_or_default())
             .rm(true)
             .forcerm(true)
             .build();

@@ -1,13 +1,15 @@
 //! The context of a build: the files that are sent to the engine, in a fixed order and with fixed
 //! headers, so that equal contents give equal digests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::labels;
-use crate::backend::BackendError;
+use super::ignore::{Above, Fate, Ignore};
+use crate::backend::{BackendError, Blame};
+use crate::spec::ImageBuild;
 use crate::units::{ImageName, plain_path};
 
 /// The largest context, in bytes: it is held in memory.
@@ -29,6 +31,15 @@ pub(super) struct Context {
     image: ImageName,
     files: BTreeMap<PathBuf, File>,
     len_bytes: usize,
+    args: BTreeMap<String, String>,
+    target: Option<String>,
+}
+
+/// A folder that is added.
+#[derive(Debug, Clone, Copy)]
+struct Walk<'a> {
+    root: &'a Path,
+    ignore: &'a Ignore,
 }
 
 #[derive(Debug)]
@@ -58,6 +69,8 @@ impl Context {
             image: image.clone(),
             files: BTreeMap::new(),
             len_bytes: 0,
+            args: BTreeMap::new(),
+            target: None,
         };
         context.insert(PathBuf::from(DOCKERFILE), labelled.into_bytes(), false);
         context
@@ -76,13 +89,35 @@ impl Context {
         self.insert(PathBuf::from(name), bytes, true);
     }
 
-    /// Adds every file below a folder; symbolic links are left out, which may lead out of it.
-    pub(super) fn add_folder(&mut self, folder: &Path) -> Result<(), BackendError> {
-        self.add_below(folder, Path::new(""), 0)
+    /// Adds every file below a folder that its `.dockerignore`, or that of the Dockerfile, does not leave
+    /// out; symbolic links are left out, which may lead out of it.
+    pub(super) fn add_folder(
+        &mut self,
+        folder: &Path,
+        dockerfile: &Path,
+    ) -> Result<(), BackendError> {
+        let ignore = Ignore::of(folder, dockerfile).map_err(|why| {
+            let error = BackendError::machine(format!("make image `{}`: {why}", self.image));
+            BackendError {
+                blame: Blame::Input,
+                ..error
+            }
+        })?;
+        let walk = Walk {
+            root: folder,
+            ignore: &ignore,
+        };
+        self.add_below(walk, Path::new(""), &Above::default(), 0)
     }
 
-    fn add_below(&mut self, root: &Path, below: &Path, depth: usize) -> Result<(), BackendError> {
-        let here = root.join(below);
+    fn add_below(
+        &mut self,
+        walk: Walk<'_>,
+        below: &Path,
+        above: &Above,
+        depth: usize,
+    ) -> Result<(), BackendError> {
+        let here = walk.root.join(below);
         if depth > MAX_DEPTH {
             return Err(self.unreadable(&here, &io::Error::other("too deep")));
         }
@@ -93,9 +128,10 @@ impl Context {
             let kind = entry
                 .file_type()
                 .map_err(|error| self.unreadable(&path, &error))?;
-            if kind.is_dir() {
-                self.add_below(root, &path, depth + 1)?;
-            } else if kind.is_file() {
+            let (fate, told) = walk.ignore.fate(&path, above);
+            if kind.is_dir() && fate != Fate::LeftWhole {
+                self.add_below(walk, &path, &told, depth + 1)?;
+            } else if kind.is_file() && fate == Fate::Kept {
                 let bytes =
                     fs::read(entry.path()).map_err(|error| self.unreadable(&path, &error))?;
                 let executable = is_executable(&entry.path());
@@ -131,7 +167,25 @@ impl Context {
         ))
     }
 
-    /// Digest of every file and of the base that the build starts from.
+    /// Takes over what else a build is told: its arguments, and which stage is wanted.
+    pub(super) fn build_with(&mut self, build: &ImageBuild) {
+        let args = build.args.iter();
+        let args = args.map(|(name, value)| (name.clone(), value.value.clone()));
+        self.args = args.collect();
+        self.target = build.target.as_ref().map(|target| target.value.clone());
+    }
+
+    /// Arguments of the build, by name.
+    pub(super) fn args(&self) -> HashMap<String, String> {
+        self.args.clone().into_iter().collect()
+    }
+
+    /// The stage that becomes the image, if it is not the last one.
+    pub(super) fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
+    /// Digest of every file, of the base that the build starts from, and of what else it is told.
     pub(super) fn digest(&self, base_id: Option<&str>) -> Digest {
         let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
         let mut add = |bytes: &[u8]| {
@@ -143,6 +197,16 @@ impl Context {
             add(path.as_os_str().as_encoded_bytes());
             add(&[u8::from(file.executable)]);
             add(&file.bytes);
+        }
+        // No file has these for a path: none is told from another by them.
+        for (name, value) in &self.args {
+            add(b"/arg");
+            add(name.as_bytes());
+            add(value.as_bytes());
+        }
+        if let Some(target) = &self.target {
+            add(b"/target");
+            add(target.as_bytes());
         }
         let digest = hash.finish();
         let first: [u8; 8] = std::array::from_fn(|index| digest.as_ref()[index]);
@@ -178,6 +242,7 @@ fn is_executable(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::{Located, Place};
 
     #[test]
     fn every_stage_is_labelled() {
@@ -200,5 +265,76 @@ mod tests {
         assert_ne!(bare, context.digest(Some("sha256:1")));
         context.add_executable("rig", b"x".to_vec());
         assert_ne!(bare, context.digest(None));
+    }
+
+    #[test]
+    fn the_digest_tells_builds_apart() {
+        let build = |args: &[(&str, &str)], target: Option<&str>| {
+            let place = Place::default();
+            let name = ImageName::new("chat").unwrap();
+            let mut context = Context::new(&name, "FROM scratch AS a\nARG x\nARG y\n");
+            let located = |text: &str| Located::new(text.to_owned(), place);
+            context.build_with(&ImageBuild {
+                dockerfile: Located::new(PathBuf::new(), place),
+                context: None,
+                args: args
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), located(value)))
+                    .collect(),
+                target: target.map(located),
+                cargo: None,
+                base: None,
+            });
+            context.digest(None).0
+        };
+        let digests = [
+            build(&[], None),
+            build(&[("x", "")], None),
+            build(&[("x", "y")], None),
+            build(&[("y", "y")], None),
+            build(&[("x", "1"), ("y", "2")], None),
+            build(&[("x", "2"), ("y", "1")], None),
+            build(&[], Some("a")),
+            build(&[("x", "y")], Some("a")),
+        ];
+        let different: std::collections::BTreeSet<_> = digests.iter().collect();
+        assert_eq!(different.len(), digests.len());
+        let name = ImageName::new("chat").unwrap();
+        let as_before = Context::new(&name, "FROM scratch AS a\nARG x\nARG y\n");
+        assert_eq!(digests[0], as_before.digest(None).0);
+    }
+
+    #[test]
+    fn what_is_ignored_is_neither_packed_nor_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        for path in ["a.md", "keep.md", "src/a.rs", "src/b.c", "target/x"] {
+            write(path, path);
+        }
+        let added = || {
+            let name = ImageName::new("files").unwrap();
+            let mut context = Context::new(&name, "");
+            let dockerfile = folder.path().join("D");
+            context.add_folder(folder.path(), &dockerfile).map(|()| {
+                let files = context.files.keys().filter(|name| *name != DOCKERFILE);
+                files
+                    .map(|name| name.display().to_string())
+                    .collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(added().unwrap().len(), 5);
+        write(".dockerignore", "*.md\n!keep.md\ntarget\n.dockerignore\n");
+        assert_eq!(added().unwrap(), ["keep.md", "src/a.rs", "src/b.c"]);
+        // That of the Dockerfile goes before it.
+        write("D.dockerignore", "**\n!src/*.rs\n");
+        assert_eq!(added().unwrap(), ["src/a.rs"]);
+        write("D.dockerignore", "ok\n[\n");
+        let error = added().unwrap_err();
+        assert!(error.message.contains("line 2"), "{error}");
+        assert_eq!(error.blame, Blame::Input);
     }
 }

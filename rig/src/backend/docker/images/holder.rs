@@ -10,9 +10,13 @@ const IN_CONTEXT: &str = ".rig-hold";
 /// Its place in an image.
 const IN_IMAGE: &str = "/.rig-hold";
 
-/// A context whose image holds it.
-pub(super) fn context(image: &ImageName, dockerfile: &str) -> Context {
-    let dockerfile = format!("{dockerfile}\nCOPY {IN_CONTEXT} {IN_IMAGE}\n");
+/// A context whose image holds it. The stage of a Dockerfile that becomes the image ends before line `end`, counted
+/// from 0, or with the file.
+pub(super) fn context(image: &ImageName, dockerfile: &str, end: Option<usize>) -> Context {
+    let copy = format!("COPY {IN_CONTEXT} {IN_IMAGE}");
+    let mut lines: Vec<&str> = dockerfile.lines().collect();
+    lines.insert(end.map_or(lines.len(), |end| end.min(lines.len())), &copy);
+    let dockerfile = lines.join("\n") + "\n";
     let mut context = Context::new(image, &dockerfile);
     context.add_executable(IN_CONTEXT, HOLD_PROGRAM.to_vec());
     context

@@ -11,6 +11,7 @@ mod context;
 mod display;
 mod elf;
 pub(super) mod holder;
+mod ignore;
 mod job;
 mod lock;
 mod prepare;

@@ -8,8 +8,10 @@ use super::build::Builder;
 use super::context::{Context, Digest};
 use super::lock::MakingLock;
 use super::{agent, base, cargo, display, holder};
-use crate::backend::BackendError;
-use crate::spec::{BaseImage, Image, ImageBuild, ImageOrigin, Linking};
+use crate::backend::{BackendError, Blame};
+use crate::spec::{
+    BaseImage, Dockerfile, Image, ImageBuild, ImageOrigin, Linking, read_dockerfile,
+};
 use crate::units::{ImageName, plain_path};
 
 /// What becomes of an image.
@@ -111,7 +113,7 @@ impl Images {
     ) -> Result<String, BackendError> {
         let began = Instant::now();
         let id = self.ensured(name, base, listener).await?;
-        let context = holder::context(name, &format!("FROM {}", base.image.value));
+        let context = holder::context(name, &format!("FROM {}", base.image.value), None);
         self.found_or_built(name, &context, Some(&id), began, listener)
             .await
     }
@@ -124,7 +126,7 @@ impl Images {
     ) -> Result<String, BackendError> {
         let began = Instant::now();
         let dockerfile = &build.dockerfile;
-        let text = std::fs::read_to_string(&dockerfile.value).map_err(|error| {
+        let text = read_dockerfile(&dockerfile.value).map_err(|error| {
             let file = plain_path(&dockerfile.value);
             let file = file.display();
             BackendError::input(
@@ -132,10 +134,20 @@ impl Images {
                 dockerfile.place,
             )
         })?;
-        let mut context = holder::context(name, &text);
+        let stages = Dockerfile::parse(&text);
+        if let Some(problem) = stages.lacks(build).into_iter().next() {
+            return Err(BackendError {
+                message: format!("make image `{name}`: {}", problem.message),
+                hint: problem.hint,
+                blame: Blame::Input,
+                place: problem.place,
+            });
+        }
+        let target = build.target.as_ref().map(|target| target.value.as_str());
+        let mut context = holder::context(name, &text, stages.end_of(target));
         if let Some(folder) = &build.context {
             context
-                .add_folder(&folder.value)
+                .add_folder(&folder.value, &dockerfile.value)
                 .map_err(|error| error.or_at(folder.place))?;
         }
         if let Some(cargo) = &build.cargo {
@@ -147,7 +159,8 @@ impl Images {
             let part = format!("the programs of {}{linked}", cargo.package.value);
             let _lock = MakingLock::of_part(name, &part, listener).await?;
             let programs = cargo::build(name, cargo, listener, &self.undoing).await?;
-            if is_from_scratch(&text) {
+            let target = build.target.as_ref().map(|target| target.value.as_str());
+            if stages.is_from_scratch(target) {
                 cargo::must_be_static(name, cargo, &programs)?;
             }
             for program in &programs {
@@ -158,6 +171,7 @@ impl Images {
             Some(base) => Some(self.ensured(name, base, listener).await?),
             None => None,
         };
+        context.build_with(build);
         self.found_or_built(name, &context, base_id.as_deref(), began, listener)
             .await
     }
@@ -220,32 +234,7 @@ impl Images {
             what: format!("building {reference}"),
         });
         Builder::new(&self.client, name, listener, &self.undoing)
-            .build(reference, context.tar()?)
+            .build(reference, context)
             .await
-    }
-}
-
-/// Whether the image that a Dockerfile makes begins with nothing, not even a C library.
-fn is_from_scratch(dockerfile: &str) -> bool {
-    let mut stages = dockerfile.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let is_from = words.next()?.eq_ignore_ascii_case("FROM");
-        is_from.then(|| words.next())
-    });
-    stages.next_back().flatten() == Some("scratch")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_stage_tells_what_an_image_begins_with() {
-        assert!(is_from_scratch(
-            "# FROM debian\nFROM scratch\nCOPY bin/a /bin/\n"
-        ));
-        assert!(is_from_scratch("FROM debian AS build\nfrom scratch\n"));
-        assert!(!is_from_scratch("FROM scratch AS files\nFROM debian\n"));
-        assert!(!is_from_scratch(""));
     }
 }
