@@ -134,6 +134,21 @@ fn a_body_that_nobody_reads_does_not_reset_the_answer() {
 }
 
 #[test]
+fn a_body_that_comes_slowly_after_the_answer_is_no_reset_either() {
+    let server = Server::start(&[]);
+    let mut stream = server.connect();
+    stream.write_all(get("/nothing").as_bytes()).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    // Longer in all than the server waits for a silent client.
+    for _ in 0..6 {
+        stream.write_all(b"more").unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let ended = stream.read(&mut [0]);
+    assert_eq!(ended.expect("the FIN, and no reset behind it"), 0);
+}
+
+#[test]
 fn head_is_get_without_the_body() {
     let server = Server::start(&[]);
     let answer = server

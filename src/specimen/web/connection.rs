@@ -20,6 +20,7 @@ use super::answer::answer;
 use super::content::Content;
 use super::folder::Folder;
 use crate::operator::Console;
+use crate::patience::{Bounds, Patience};
 use crate::text;
 
 /// The longest header of a request, in bytes, and its most fields.
@@ -34,8 +35,17 @@ const MAX_LIFE: Duration = Duration::from_mins(5);
 
 /// How long the client's FIN is waited for after the server's, and so many bytes are read meanwhile: to
 /// close with something unread would be a reset (RFC 9112, 9.6).
-const PEER_FIN_WAIT: Duration = Duration::from_secs(1);
-const DRAINED_BYTES: u64 = 256 * 1024;
+const PEER_FIN: Bounds = Bounds {
+    silence: Duration::from_secs(1),
+    limit: Duration::from_secs(10),
+};
+const DRAINED_BYTES: usize = 256 * 1024;
+
+/// So much is read at a time meanwhile.
+const READ_BYTES: usize = 4096;
+
+/// How long the answer that is being given may take when the server shuts down.
+const LAST_ANSWER_WAIT: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 #[derive(Debug)]
@@ -68,7 +78,7 @@ pub async fn serve(stream: TcpStream, shared: &Shared, shutdown: &CancellationTo
             if told.is_ok() {
                 Pin::new(&mut connection).graceful_shutdown();
                 let answered = poll_fn(|context| connection.poll_without_shutdown(context));
-                timeout(PEER_FIN_WAIT, answered).await.unwrap_or(Ok(()))
+                timeout(LAST_ANSWER_WAIT, answered).await.unwrap_or(Ok(()))
             } else {
                 Ok(())
             }
@@ -93,15 +103,17 @@ async fn respond(
     Ok(response)
 }
 
-/// Sends FIN, and waits for the client's.
+/// Sends FIN, and waits for the client's for as long as something still comes.
 async fn finish(mut stream: TcpStream) {
     // A failure means that the client is gone: there is nobody left to wait for.
-    if stream.shutdown().await.is_ok() {
-        let mut rest = stream.take(DRAINED_BYTES);
-        let _ = timeout(
-            PEER_FIN_WAIT,
-            tokio::io::copy(&mut rest, &mut tokio::io::sink()),
-        )
-        .await;
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut patience = Patience::new(PEER_FIN);
+    let (mut bytes, mut drained) = ([0; READ_BYTES], 0);
+    while drained < DRAINED_BYTES
+        && let Some(Ok(n @ 1..)) = patience.wait(stream.read(&mut bytes)).await
+    {
+        drained += n;
     }
 }
