@@ -136,11 +136,13 @@ pub(super) fn make_room(socket: BorrowedFd<'_>, bytes: libc::c_int) -> io::Resul
             set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, &bytes)?;
             // The kernel doubles what it is asked for, to have room for its own records.
             let given = getsockopt(&socket, sockopt::RcvBuf)? / 2;
-            tracing::warn!(
-                asked = bytes,
-                given,
-                "a socket gets less room for packets that wait (net.core.rmem_max)"
-            );
+            if i32::try_from(given).is_ok_and(|given| given < bytes) {
+                tracing::warn!(
+                    asked = bytes,
+                    given,
+                    "a socket gets less room for packets that wait (net.core.rmem_max)"
+                );
+            }
             Ok(())
         }
         other => other,

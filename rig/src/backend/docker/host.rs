@@ -27,6 +27,9 @@ use crate::units::printable;
 /// look at the sockets of programs that are not its children.
 const CAPABILITIES: [&str; 3] = ["NET_ADMIN", "NET_RAW", "SYS_PTRACE"];
 
+/// What an agent tells of: its warnings too, which stand in the rig's own log (`RIG_LOG=debug`).
+const AGENT_LOG: &str = "RIG_LOG=warn";
+
 /// The kernel's name of the loopback interface.
 const LOOPBACK: &str = "lo";
 
@@ -50,6 +53,7 @@ pub(super) async fn create(
     let body = ContainerCreateBody {
         image: Some(shared.agent_image.clone()),
         hostname: Some(host.name.to_string()),
+        env: Some(vec![AGENT_LOG.to_owned()]),
         labels: Some(shared.labels(&[
             (labels::CELL, &plan.cell),
             (labels::HOST, host.name.as_str()),

@@ -56,15 +56,16 @@ pub(super) fn is_taken_subnet(why: &str) -> bool {
 }
 
 /// Whether a network was refused because the engine does not know the mode of its gateway. Docker 27 has
-/// the option and not the mode, by its source: `failed to parse
-/// com.docker.network.bridge.gateway_mode_ipv4 value: nat-unprotected (unknown gateway mode nat-unprotected)`.
+/// the option and not the mode. Docker 28.5.2 says of a mode that it does not know: `failed to parse
+/// com.docker.network.bridge.gateway_mode_ipv4 value: nonsense (unknown gateway mode nonsense)`.
 pub(super) fn refuses_gateway_mode(why: &str) -> bool {
     why.contains("gateway_mode_ipv4") || why.contains("unknown gateway mode")
 }
 
 /// Whether containers are still on a network that shall go.
 ///
-/// - Docker: `error while removing network: network rig-x id 0f… has active endpoints`;
+/// - Docker 20.10: `error while removing network: network rig-x id 0f… has active endpoints`;
+/// - Docker 28.5.2: `error while removing network: network rig-x has active endpoints (name:"…" id:"…")`;
 /// - Podman 5.8.6: `"rig-x" has associated containers with it. Use -f to forcibly delete containers and
 ///   pods: network is being used`.
 pub(super) fn is_network_in_use(why: &str) -> bool {
@@ -85,8 +86,9 @@ pub(super) fn is_image_gone(why: &str) -> bool {
 
 /// Whether a layer stays for a container that is made from it.
 ///
-/// - Docker: `conflict: unable to delete 0f… (cannot be forced) - image is being used by running container 1a…`;
-/// - Podman: `image used by 1a…: image is in use by a container: consider listing external containers and
+/// - Docker 20.10, 28.5: `conflict: unable to delete 0f… (cannot be forced) - image is being used by running container
+///   1a…`;
+/// - Podman 5.8.6: `image 0f… is in use: image used by 1a…: image is in use by a container: consider listing external containers and
 ///   force-removing image`.
 pub(super) fn is_layer_in_use(why: &str) -> bool {
     why.contains("is being used by") || why.contains("is in use by a container")
@@ -163,9 +165,10 @@ fn names(text: &str, name: &str) -> bool {
 ///
 /// - Docker 20.10: `COPY failed: file not found in build context or excluded by .dockerignore: stat bin/x: file
 ///   does not exist`;
-/// - Podman 5.8.6: `no items matching glob "/var/tmp/…/bin/x" copied (1 filtered out…): no such file or directory`.
+/// - Podman 5.8.6: `building at STEP "COPY bin/x /x": checking on sources under "/var/tmp/…/build": copier: stat:
+///   "/bin/x": no such file or directory`.
 pub(super) fn lacks_in_context(why: &str) -> bool {
-    why.contains("not found in build context") || why.contains("no items matching glob")
+    why.contains("not found in build context") || why.contains("copier: stat:")
 }
 
 /// What the machine says when a build fails that no Dockerfile can mend.
@@ -271,8 +274,8 @@ mod tests {
     #[test]
     fn an_unknown_mode_of_gateways_is_told() {
         assert!(refuses_gateway_mode(
-            "failed to parse com.docker.network.bridge.gateway_mode_ipv4 value: nat-unprotected \
-             (unknown gateway mode nat-unprotected)"
+            "failed to parse com.docker.network.bridge.gateway_mode_ipv4 value: nonsense \
+             (unknown gateway mode nonsense)"
         ));
         assert!(!refuses_gateway_mode(
             "Pool overlaps with other one on this address space"
@@ -283,6 +286,7 @@ mod tests {
     fn what_is_in_use_or_going_is_told() {
         for why in [
             "error while removing network: network rig-x id 0f has active endpoints",
+            "error while removing network: network er-n has active endpoints (name:\"er-u\" id:\"e35547e04067\")",
             "\"NET\" has associated containers with it. Use -f to forcibly delete containers and pods: \
              network is being used",
         ] {
@@ -298,7 +302,7 @@ mod tests {
         for why in [
             "conflict: unable to delete 0f (cannot be forced) - image is being used by running container 1a",
             "conflict: unable to delete 0f (must be forced) - image is being used by stopped container 1a",
-            "image used by 1a: image is in use by a container: consider listing external containers and \
+            "image 0f is in use: image used by 1a: image is in use by a container: consider listing external containers and \
              force-removing image",
         ] {
             assert!(is_layer_in_use(why), "{why}");
@@ -393,7 +397,8 @@ mod tests {
     fn failures_of_builds_are_told_apart() {
         for why in [
             "COPY failed: file not found in build context or excluded by .dockerignore: stat bin/x: file does not exist",
-            "no items matching glob \"/var/tmp/x/bin/x\" copied (1 filtered out): no such file or directory",
+            "building at STEP \"COPY bin/x /x\": checking on sources under \"/var/tmp/libpod_builder574785272/build\": \
+             copier: stat: \"/bin/x\": no such file or directory",
         ] {
             assert!(lacks_in_context(why), "{why}");
             assert!(!blames_machine(why), "{why}");
@@ -405,6 +410,7 @@ mod tests {
             "curl: (6) Could not resolve host: example.org",
             "Get \"https://registry-1.docker.io/v2/\": net/http: TLS handshake timeout",
             "dial tcp 192.0.2.1:443: i/o timeout",
+            "lookup registry-1.docker.io on 10.0.2.3:53: dial udp 10.0.2.3:53: connect: network is unreachable",
         ] {
             assert!(blames_machine(why), "{why}");
             assert!(!lacks_in_context(why), "{why}");
