@@ -7,7 +7,7 @@
 //! `{a,b}`, `[!a]` and `a**b`, which mean nothing special here, or something else.
 //!
 //! With the classic builder the command `docker build` (28.2) does not look for `!**/*.rs` in a folder that
-//! is left out, against its own documentation; BuildKit does, and so does this.
+//! is left out, against its own documentation; `BuildKit` does, and so does this.
 
 use std::fs::File;
 use std::io::{self, Read as _};
