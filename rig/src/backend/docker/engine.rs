@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error as EngineError;
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, HealthConfig};
 use bollard::query_parameters::AttachContainerOptionsBuilder;
 use futures_util::future::try_join_all;
 use indexmap::IndexMap;
@@ -253,6 +253,11 @@ pub(super) fn attached_container() -> ContainerCreateBody {
         attach_stderr: Some(true),
         open_stdin: Some(true),
         stdin_once: Some(true),
+        // Its probes would be programs and connections that no file speaks of.
+        healthcheck: Some(HealthConfig {
+            test: Some(vec!["NONE".to_owned()]),
+            ..HealthConfig::default()
+        }),
         ..ContainerCreateBody::default()
     }
 }
