@@ -1,8 +1,8 @@
 #!/bin/sh
 # Says what a program finds around it, a line each.
 echo "args: $(cat /args)"
-# Without the Dockerfile as the rig sends it.
-context=$(cd /context && find . -type f ! -name .rig.Dockerfile | sed 's:^\./::' | LC_ALL=C sort)
+# Without what the rig sends beside it.
+context=$(cd /context && find . -type f ! -name '.rig[.-]*' | sed 's:^\./::' | LC_ALL=C sort)
 echo "context: $(echo $context)."
 echo "conf: $(cat /etc/who/who.conf)"
 echo "site: $(ls /srv/site | tr '\n' ' ')"
