@@ -25,6 +25,13 @@ fn planned(spec: &Spec, cell: &str) -> Plan {
     plan(spec, cell, &subnets[..networks_needed(spec, cell).count]).unwrap()
 }
 
+/// The steps and the checks of a plan, each in a line.
+fn steps_and_checks(plan: &Plan) -> [Vec<&str>; 2] {
+    let steps = plan.steps.iter().map(|step| step.text.as_str());
+    let checks = plan.checks.iter().map(|check| check.text.as_str());
+    [steps.collect(), checks.collect()]
+}
+
 /// A plan without what only patterns and places would add.
 fn shown(plan: &Plan) -> String {
     use std::fmt::Write as _;
@@ -227,12 +234,7 @@ fn one_two_and_three_clients_need_a_when_on_the_nodes_alone() {
         .map(|cell| {
             let subnets = [Subnet::containing([10, 0, 0, 0].into())];
             let plan = plan(&spec, cell, &subnets).unwrap();
-            let steps: Vec<&str> = plan.steps.iter().map(|step| step.text.as_str()).collect();
-            let checks: Vec<&str> = plan
-                .checks
-                .iter()
-                .map(|check| check.text.as_str())
-                .collect();
+            let [steps, checks] = steps_and_checks(&plan);
             format!("{}; {}", steps.join(", "), checks.join(", "))
         })
         .collect();
@@ -272,13 +274,7 @@ fn listed_cells_may_lack_an_axis_and_their_steps_come_from_several() {
     let matrix = matrix.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
     let told = matrix.cells.iter().map(|cell| {
         let plan = planned(&spec, &cell.name);
-        let steps: Vec<&str> = plan.steps.iter().map(|step| step.text.as_str()).collect();
-        let checks: Vec<&str> = plan
-            .checks
-            .iter()
-            .map(|check| check.text.as_str())
-            .collect();
-        let (steps, checks) = (steps.join("; "), checks.join("; "));
+        let [steps, checks] = steps_and_checks(&plan).map(|lines| lines.join("; "));
         format!("{}\n  steps {steps}\n  checks {checks}\n", cell.name)
     });
     let excluded = matrix.excluded.iter();

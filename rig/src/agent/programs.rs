@@ -147,13 +147,12 @@ impl Programs {
                 (_, None) => break,
             }
         }
-        if let Some(program) = key.and_then(|key| {
-            self.programs()
-                .get_mut(&key)
-                .map(|program| program.over = true)
-        }) {
-            self.news.send_replace(program);
+        if let Some(key) = key
+            && let Some(program) = self.programs().get_mut(&key)
+        {
+            program.over = true;
         }
+        self.news.send_replace(());
     }
 
     fn add(&self, holder: i32, node: &NodeName, visit: u32) -> bool {
@@ -331,6 +330,9 @@ mod tests {
     use crate::agent::protocol::{HOLD_PROGRAM, NODE_VARIABLE};
     use crate::units::Signal;
 
+    /// How long a machine may take for anything here.
+    const SOON: Duration = Duration::from_secs(20);
+
     /// A real holder, as it runs in a container, and what hears it.
     struct Room {
         _folder: tempfile::TempDir,
@@ -376,9 +378,8 @@ mod tests {
         }
 
         async fn started(&self) -> Response {
-            let within = Duration::from_secs(20);
             let node = self.node.clone();
-            self.programs.await_started(node, 1, within).await.unwrap()
+            self.programs.await_started(node, 1, SOON).await.unwrap()
         }
 
         async fn ended(&self, generation: u32) -> (ProcessEnd, bool) {
@@ -445,9 +446,12 @@ mod tests {
         let room = Room::holds("listener", "sleep 60 & wait").await;
         room.started().await;
         let of = |room: &Room| room.programs.processes.look().of(&room.node);
-        while of(&room).len() < 2 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let both = async {
+            while of(&room).len() < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(SOON, both).await.unwrap();
         room.signal(Signal::KILL);
         assert_eq!(room.ended(0).await, (ProcessEnd::Killed(9), false));
         let now = room.programs.processes.look();

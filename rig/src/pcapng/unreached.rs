@@ -30,8 +30,10 @@ pub(super) fn find(
     let owners = owners(records, frames);
     let spans = spans(records, frames);
     let mut arrived: HashMap<(InterfaceId, &[u8]), usize> = HashMap::new();
-    for record in records {
-        if record.direction == Some(Direction::Inbound) {
+    for (record, frame) in records.iter().zip(frames) {
+        // What none of the hosts sent is not looked for.
+        let is_of_hosts = frame.is_some_and(|frame| owners.contains_key(&frame.source));
+        if is_of_hosts && record.direction == Some(Direction::Inbound) {
             *arrived.entry((record.interface, &record.data)).or_default() += 1;
         }
     }

@@ -48,7 +48,8 @@ impl<C: LiveCell> Driver<'_, C> {
     /// Sends a signal to a node.
     pub(super) async fn signal(&self, node: &NodeName, signal: Signal) -> Result<(), StepError> {
         let host = self.host_of(node)?;
-        if !STILL_SIGNALS.contains(&signal.name()) {
+        let sends = !STILL_SIGNALS.contains(&signal.name());
+        if sends {
             self.let_end(node);
         }
         let request = Request::Signal {
@@ -58,13 +59,9 @@ impl<C: LiveCell> Driver<'_, C> {
         let Response::Signalled { at, alone_in, .. } = self.cell.ask(&host, request).await? else {
             return Err(other_answer(&format!("send {signal} to {node}")));
         };
-        let sends = !STILL_SIGNALS.contains(&signal.name());
         // What catches a signal may close whatever its program has.
         let alone_in = alone_in.filter(|_| signal == Signal::KILL);
-        self.fault(at, node, &signal.to_string(), "", sends);
-        if let Some(fault) = self.state().faults.last_mut() {
-            fault.alone_in = alone_in;
-        }
+        self.fault(at, node, &signal.to_string(), "", sends, alone_in);
         Ok(())
     }
 
@@ -85,7 +82,7 @@ impl<C: LiveCell> Driver<'_, C> {
             return Err(other_answer(&format!("kill {node} with unread data")));
         };
         let detail = format!(" with {unread_bytes} bytes unread");
-        self.fault(at, node, &Signal::KILL.to_string(), &detail, true);
+        self.fault(at, node, &Signal::KILL.to_string(), &detail, true, None);
         Ok(())
     }
 
@@ -93,11 +90,19 @@ impl<C: LiveCell> Driver<'_, C> {
     pub(super) async fn freeze(&self, node: &NodeName, frozen: bool) -> Result<(), StepError> {
         let at = self.cell.freeze(node, frozen).await?;
         let what = if frozen { "freeze" } else { "thaw" };
-        self.fault(at, node, what, "", !frozen);
+        self.fault(at, node, what, "", !frozen, None);
         Ok(())
     }
 
-    fn fault(&self, at: Timestamp, node: &NodeName, what: &str, detail: &str, sends: bool) {
+    fn fault(
+        &self,
+        at: Timestamp,
+        node: &NodeName,
+        what: &str,
+        detail: &str,
+        sends: bool,
+        alone_in: Option<Vec<(SocketAddr, SocketAddr)>>,
+    ) {
         self.transcript.done(at, node, &format!("{what}{detail}"));
         let what = format!("{what} {node}{detail}");
         self.state().faults.push(Fault {
@@ -105,7 +110,7 @@ impl<C: LiveCell> Driver<'_, C> {
             on: Victim::Node(node.clone()),
             what,
             sends,
-            alone_in: None,
+            alone_in,
         });
     }
 }

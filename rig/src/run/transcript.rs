@@ -341,13 +341,10 @@ impl Entry {
 
 impl Log {
     fn output(&mut self, node: &NodeName) -> &mut Output {
-        if !self.outputs.contains_key(node) {
-            let wanted = self.wanted.get(node).cloned().unwrap_or_default();
-            self.outputs.insert(node.clone(), Output::new(&wanted));
-        }
+        let wanted = self.wanted.get(node);
         self.outputs
             .entry(node.clone())
-            .or_insert_with(|| Output::new(&Wanted::default()))
+            .or_insert_with(|| wanted.map_or_else(|| Output::new(&Wanted::default()), Output::new))
     }
 
     fn take(&mut self, node: &NodeName, chunk: &OutputChunk) {

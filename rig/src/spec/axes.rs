@@ -190,19 +190,27 @@ impl Reader<'_> {
     }
 
     fn cells_entry(&mut self, node: &Tree) -> Option<CellsEntry> {
+        Some(CellsEntry {
+            values: self.some_cells(node, None, "the entry")?,
+            place: node.place,
+        })
+    }
+
+    /// The axes and values of a map, of which there must be one. Beside them it may have one other key.
+    fn some_cells(&mut self, node: &Tree, beside: Option<&str>, what: &str) -> Option<When> {
         let Value::Map(entries) = &node.value else {
             self.expected(node, "cells: a map of axes and values");
             return None;
         };
-        let values = self.conditions(entries.iter())?;
-        if values.is_always() {
-            self.problem(Problem::at(node.place, "the entry names no axis"));
+        let is_axis = |key: &str| beside.is_none_or(|beside| key != beside);
+        let axes = entries.iter().filter(|(key, _)| is_axis(&key.value));
+        let when = self.conditions(axes)?;
+        if when.is_always() {
+            let message = format!("{what} names no axis");
+            self.problem(Problem::at(node.place, message));
             return None;
         }
-        Some(CellsEntry {
-            values,
-            place: node.place,
-        })
+        Some(when)
     }
 
     /// The rules of `exclude` or `include`.
@@ -215,22 +223,12 @@ impl Reader<'_> {
     }
 
     fn cell_rule(&mut self, node: &Tree) -> Option<CellRule> {
-        let Value::Map(entries) = &node.value else {
-            self.expected(node, "cells: a map of axes and values");
-            return None;
-        };
         let reason = match node.get("reason") {
             Some(reason) => Some(self.text(reason, "a reason")?.value),
             None => None,
         };
-        let axes = entries.iter().filter(|(key, _)| key.value != "reason");
-        let when = self.conditions(axes)?;
-        if when.is_always() {
-            self.problem(Problem::at(node.place, "the rule names no axis"));
-            return None;
-        }
         Some(CellRule {
-            when,
+            when: self.some_cells(node, Some("reason"), "the rule")?,
             reason,
             place: node.place,
         })
