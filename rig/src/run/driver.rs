@@ -1,7 +1,7 @@
 //! Drives the nodes of one cell through its steps.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::faults::Fault;
+use super::inputs::describe;
 use super::link_changes;
 use super::terminal;
 use super::transcript::{Heard, Transcript};
@@ -101,13 +102,13 @@ pub(super) struct State {
 
 /// A node's program, from its start on.
 #[derive(Debug)]
-struct LiveVisit {
+pub(super) struct LiveVisit {
     started: Timestamp,
     /// `None` once its input has ended.
-    input: Option<mpsc::Sender<Vec<u8>>>,
+    pub(super) input: Option<mpsc::Sender<Vec<u8>>>,
     ended: watch::Receiver<Option<VisitEnd>>,
     /// Set once it was told to end.
-    leaving: Arc<AtomicBool>,
+    pub(super) leaving: Arc<AtomicBool>,
     /// Of a program on a terminal: whether its picture is complete.
     picture: Option<watch::Receiver<bool>>,
 }
@@ -319,46 +320,6 @@ impl<'a, C: LiveCell> Driver<'a, C> {
         format!("; {node} printed last:\n  {}", lines.join("\n  "))
     }
 
-    /// Whether there is anybody to tell something: a program that has ended before its time is what a cell is about.
-    async fn must_run(&self, node: &NodeName, what: &str) -> Result<(), StepError> {
-        if self.visits(node) == 0 || self.running(node) {
-            return Ok(());
-        }
-        let end = self.end_told(node).await;
-        let said = self.last_words(node);
-        Err(StepError::Unmet(format!(
-            "{what}: its program has ended{end}{said}"
-        )))
-    }
-
-    async fn give(&self, node: &NodeName, input: &Input) -> Result<(), StepError> {
-        match input {
-            Input::Stdin(bytes) => {
-                let sender = self.last_visit(node, |visit| visit.input.clone()).flatten();
-                let sender = sender.ok_or_else(|| self.no_input(node))?;
-                sender
-                    .send(bytes.clone())
-                    .await
-                    .map_err(|_| self.no_input(node).into())
-            }
-            Input::Eof => {
-                let taken = self.last_visit(node, |visit| visit.input.take()).flatten();
-                taken.map(drop).ok_or_else(|| self.no_input(node).into())
-            }
-            Input::Signal(signal) => self.signal(node, *signal).await,
-            Input::Window(gesture) => self.gesture(node, gesture, None).await,
-        }
-    }
-
-    fn no_input(&self, node: &NodeName) -> BackendError {
-        let why = if self.visits(node) == 0 {
-            "it was not started"
-        } else {
-            "its input has ended"
-        };
-        BackendError::machine(format!("tell node `{node}` something: {why}"))
-    }
-
     pub(super) async fn hear(&self, node: &NodeName, text: &str) -> Result<(), StepError> {
         let mut news = self.transcript.news();
         loop {
@@ -390,11 +351,6 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             }
         }
         Ok(())
-    }
-
-    /// Takes the end of a node's main process for that of its program from now on.
-    pub(super) fn let_end(&self, node: &NodeName) {
-        self.last_visit(node, |visit| visit.leaving.store(true, Ordering::Relaxed));
     }
 
     async fn stop(&self, node: &NodeName, grace: Duration) -> Result<(), StepError> {
@@ -570,11 +526,15 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             .unwrap_or(false)
     }
 
-    fn visits(&self, node: &NodeName) -> usize {
+    pub(super) fn visits(&self, node: &NodeName) -> usize {
         self.state().visits.get(node).map_or(0, Vec::len)
     }
 
-    fn last_visit<T>(&self, node: &NodeName, look: impl FnOnce(&mut LiveVisit) -> T) -> Option<T> {
+    pub(super) fn last_visit<T>(
+        &self,
+        node: &NodeName,
+        look: impl FnOnce(&mut LiveVisit) -> T,
+    ) -> Option<T> {
         self.state()
             .visits
             .get_mut(node)
@@ -596,15 +556,6 @@ fn at_step(error: StepError, step: &Step) -> StepError {
     match error {
         StepError::Backend(error) => StepError::Backend(error.or_at(step.place)),
         unmet @ StepError::Unmet(_) => unmet,
-    }
-}
-
-fn describe(input: &Input) -> String {
-    match input {
-        Input::Stdin(bytes) => String::from_utf8_lossy(bytes).trim_end().to_owned(),
-        Input::Eof => "(end of input)".to_owned(),
-        Input::Signal(signal) => format!("({signal})"),
-        Input::Window(gesture) => gesture.describe(),
     }
 }
 

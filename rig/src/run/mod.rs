@@ -8,6 +8,7 @@ mod evidence;
 mod expected;
 mod faults;
 mod hosts;
+mod inputs;
 mod link_changes;
 mod mistakes;
 mod out;
