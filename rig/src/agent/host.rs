@@ -258,7 +258,8 @@ impl Host {
                 };
                 Ok(Response::Closed {
                     interfaces,
-                    owners,
+                    owners: owners.connections,
+                    datagrams: owners.datagrams,
                     link,
                 })
             }

@@ -30,6 +30,7 @@ mod display;
 mod forward;
 mod routes;
 
+mod datagrams;
 mod owners;
 mod processes;
 mod programs;

@@ -1,28 +1,27 @@
-//! Which node opened each connection of the host.
+//! Which node opened each connection of the host, and which sends datagrams from each of its ports.
 //!
 //! A thread is woken by every SYN that leaves the host, asks the kernel at once which socket sent
 //! it, and then looks which process has that socket open. A socket that is gone by then (its
 //! connection was refused within microseconds, or its process was killed) has no owner, unless a step had
-//! waited for the connection and found out.
+//! waited for the connection and found out. The same thread looks at datagrams ([`super::datagrams`]).
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-use nix::sys::time::TimeSpec;
 use tokio::sync::oneshot;
 
 use super::bpf::{Instruction, OFFSET_OF_FRAGMENT, assemble, place, tcp};
+use super::datagrams::Datagrams;
 use super::processes::Processes;
-use super::protocol::ConnectionOwner;
+use super::protocol::{ConnectionOwner, DatagramSocket};
 use super::{sockets, sys};
 use crate::units::{NodeName, Timestamp};
 
@@ -54,20 +53,31 @@ impl Attempts {
     }
 }
 
-/// The thread that names the owners of connections.
+/// What the thread has found out.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    /// The owner of each connection, in the order of their SYNs.
+    pub(super) connections: Vec<ConnectionOwner>,
+    pub(super) datagrams: Vec<DatagramSocket>,
+}
+
+/// The thread that names the owners of connections and of ports that send datagrams.
 #[derive(Debug)]
 pub(super) struct OwnerWatch {
     stop: Arc<EventFd>,
-    result: oneshot::Receiver<Vec<ConnectionOwner>>,
+    result: oneshot::Receiver<Owners>,
 }
 
 impl OwnerWatch {
     /// Starts to watch, and counts `attempts`.
     pub(super) fn start(processes: Processes, attempts: Attempts) -> io::Result<Self> {
-        let socket = syn_socket()?;
+        // Every SYN that the host sends, and nothing else.
+        let socket = sys::watching_socket(&mut syn_filter(), RECEIVE_BUFFER_BYTES)?;
+        let datagrams = Datagrams::watch()?;
         let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
         let mut watch = Watch {
             socket,
+            datagrams,
             stop: Arc::clone(&stop),
             processes,
             attempts,
@@ -83,29 +93,21 @@ impl OwnerWatch {
                 watch.run();
                 // The socket is dropped after this: the kernel takes its time to let go of it.
                 // Nobody may be waiting any more.
-                let _ = sender.send(std::mem::take(&mut watch.owners));
+                let _ = sender.send(Owners {
+                    connections: std::mem::take(&mut watch.owners),
+                    datagrams: watch.datagrams.take(),
+                });
             })?;
         Ok(Self { stop, result })
     }
 
-    /// Stops; gives the owner of each connection, in the order of their SYNs.
-    pub(super) async fn finish(self) -> io::Result<Vec<ConnectionOwner>> {
+    /// Stops; gives what was found out.
+    pub(super) async fn finish(self) -> io::Result<Owners> {
         self.stop.write(1)?;
         self.result
             .await
             .map_err(|_| io::Error::other("the thread that names owners of connections panicked"))
     }
-}
-
-/// A socket that receives every SYN that the host sends, and nothing else.
-fn syn_socket() -> io::Result<OwnedFd> {
-    let socket = sys::packet_socket()?;
-    let fd = socket.as_fd();
-    sys::attach_filter(fd, &mut syn_filter())?;
-    sys::set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1)?;
-    sys::make_room(fd, RECEIVE_BUFFER_BYTES)?;
-    sys::bind_to_interface(fd, 0)?;
-    Ok(socket)
 }
 
 /// A TCP connection attempt.
@@ -119,6 +121,7 @@ struct Syn {
 
 struct Watch {
     socket: OwnedFd,
+    datagrams: Datagrams,
     stop: Arc<EventFd>,
     processes: Processes,
     attempts: Attempts,
@@ -135,8 +138,9 @@ impl Watch {
             let mut fds = [
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.stop.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.datagrams.as_fd(), PollFlags::POLLIN),
             ];
-            match poll(&mut fds, PollTimeout::NONE) {
+            match poll(&mut fds, self.datagrams.due_in()) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => {
                     tracing::error!(%error, "owners of connections are no longer looked up");
@@ -145,6 +149,7 @@ impl Watch {
             }
             let stopped = fds[1].any().unwrap_or(true);
             while self.name_batch() {}
+            self.datagrams.look(&self.processes, &mut self.known);
             if stopped {
                 break;
             }
@@ -215,29 +220,8 @@ fn inode_of(syn: &Syn) -> Option<u32> {
 /// Takes a SYN from the socket, with the time at which it was sent.
 fn receive_syn(socket: &OwnedFd) -> io::Result<Option<(Timestamp, Syn)>> {
     let mut bytes = [0; SNAPLEN_BYTES];
-    let mut control = nix::cmsg_space!(TimeSpec);
-    let (length, at) = {
-        let mut buffers = [IoSliceMut::new(&mut bytes)];
-        let message = recvmsg::<()>(
-            socket.as_raw_fd(),
-            &mut buffers,
-            Some(&mut control),
-            MsgFlags::MSG_DONTWAIT,
-        )?;
-        let at = message.cmsgs()?.find_map(|control| match control {
-            ControlMessageOwned::ScmTimestampns(time) => Some(timestamp(time)),
-            _ => None,
-        });
-        (message.bytes, at)
-    };
-    let syn = bytes.get(..length).and_then(parse_syn);
-    Ok(syn.map(|syn| (at.unwrap_or_else(Timestamp::now), syn)))
-}
-
-fn timestamp(time: TimeSpec) -> Timestamp {
-    let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
-    let nanoseconds = u64::try_from(time.tv_nsec()).unwrap_or(0);
-    Timestamp(seconds * 1_000_000_000 + nanoseconds)
+    let (at, frame) = sys::receive_stamped(socket.as_fd(), &mut bytes)?;
+    Ok(parse_syn(frame).map(|syn| (at, syn)))
 }
 
 fn parse_syn(frame: &[u8]) -> Option<Syn> {

@@ -363,6 +363,9 @@ pub enum Response {
         interfaces: Vec<InterfaceProof>,
         /// Which node opened which connection, as seen at each outgoing SYN.
         owners: Vec<ConnectionOwner>,
+        /// Which node's sockets sent datagrams.
+        #[serde(default)]
+        datagrams: Vec<DatagramSocket>,
         /// What the link did, where the host is that of one.
         #[serde(default)]
         link: Option<Box<LinkAccount>>,
@@ -478,6 +481,38 @@ pub struct ConnectionOwner {
     pub remote: SocketAddr,
     /// The node, unless its socket was gone before it could be looked up.
     pub node: Option<NodeName>,
+}
+
+/// A UDP socket of a node, as it was seen when datagrams left its port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatagramSocket {
+    /// Local address; unspecified where the socket may send from any of the host's.
+    pub local: SocketAddr,
+    /// Remote address; unspecified where it may send to anybody.
+    pub remote: SocketAddr,
+    /// The node that has it open.
+    pub node: NodeName,
+    /// When it was first seen.
+    pub from: Timestamp,
+    /// When it was last seen.
+    pub until: Timestamp,
+}
+
+impl DatagramSocket {
+    /// Whether the socket may send from `local` to `remote`, and how closely it is tied to the two: of several sockets
+    /// with one port the closest takes what arrives (udp(7)).
+    #[must_use]
+    pub fn fits(&self, local: SocketAddr, remote: SocketAddr) -> Option<u8> {
+        let fits = |own: SocketAddr, other: SocketAddr| {
+            own.ip().is_unspecified() || own.ip() == other.ip()
+        };
+        let connected = self.remote.port() != 0;
+        let possible = self.local.port() == local.port()
+            && fits(self.local, local)
+            && (!connected || (self.remote.port() == remote.port() && fits(self.remote, remote)));
+        let bound = u8::from(!self.local.ip().is_unspecified());
+        possible.then_some(bound + 2 * u8::from(connected))
+    }
 }
 
 /// One row of a socket table (as `netstat -tulan` or `ss` shows it).

@@ -1,14 +1,18 @@
 //! The kernel calls for which no kept crate has a safe function, each behind one that is safe.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::mem::size_of;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, getsockopt, recvmsg, socket,
+    sockopt,
+};
+use nix::sys::time::TimeSpec;
 
-use crate::units::Signal;
+use crate::units::{Signal, Timestamp};
 
 /// A socket that sends and receives whole frames. It receives nothing until it is bound with
 /// [`bind_to_interface`], so that options can be set while no packet waits in it.
@@ -147,6 +151,52 @@ pub(super) fn make_room(socket: BorrowedFd<'_>, bytes: libc::c_int) -> io::Resul
         }
         other => other,
     }
+}
+
+/// A socket that receives the frames of every interface that a classic BPF program accepts, with the kernel's time of
+/// each ([`receive_stamped`]).
+pub(super) fn watching_socket(
+    filter: &mut [libc::sock_filter],
+    receive_buffer_bytes: libc::c_int,
+) -> io::Result<OwnedFd> {
+    let socket = packet_socket()?;
+    let fd = socket.as_fd();
+    attach_filter(fd, filter)?;
+    set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1)?;
+    make_room(fd, receive_buffer_bytes)?;
+    bind_to_interface(fd, 0)?;
+    Ok(socket)
+}
+
+/// Takes a frame from a socket, as far as `bytes` has room for it, and the time at which it was sent or received. Does
+/// not wait for one.
+pub(super) fn receive_stamped<'a>(
+    socket: BorrowedFd<'_>,
+    bytes: &'a mut [u8],
+) -> io::Result<(Timestamp, &'a [u8])> {
+    let mut control = nix::cmsg_space!(TimeSpec);
+    let (length, at) = {
+        let mut buffers = [IoSliceMut::new(bytes)];
+        let message = recvmsg::<()>(
+            socket.as_raw_fd(),
+            &mut buffers,
+            Some(&mut control),
+            MsgFlags::MSG_DONTWAIT,
+        )?;
+        let at = message.cmsgs()?.find_map(|control| match control {
+            ControlMessageOwned::ScmTimestampns(time) => Some(timestamp(time)),
+            _ => None,
+        });
+        (message.bytes, at)
+    };
+    let frame = bytes.get(..length).unwrap_or_default();
+    Ok((at.unwrap_or_else(Timestamp::now), frame))
+}
+
+fn timestamp(time: TimeSpec) -> Timestamp {
+    let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+    let nanoseconds = u64::try_from(time.tv_nsec()).unwrap_or(0);
+    Timestamp(seconds * 1_000_000_000 + nanoseconds)
 }
 
 /// What a packet socket counted since it was last asked (`PACKET_STATISTICS`); the last

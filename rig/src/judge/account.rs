@@ -64,6 +64,7 @@ impl Account {
             let evidence = HostEvidence {
                 interfaces: interfaces.collect(),
                 owners: Vec::new(),
+                datagrams: Vec::new(),
                 link: None,
             };
             (host.name.clone(), evidence)

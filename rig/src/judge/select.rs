@@ -1,11 +1,13 @@
 //! Which flows a check is about: those whose ends are the sockets of the nodes it names.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::analysis::{Flow, Sender};
+use crate::agent::protocol::DatagramSocket;
+use crate::analysis::{Flow, Proto, Sender};
 use crate::plan::{FlowSelector, NodePlan, Plan, Ready};
-use crate::units::{NodeName, Timestamp};
+use crate::units::{HostName, NodeName, Timestamp};
 
 use super::types::{Evidence, Visit};
 
@@ -40,7 +42,7 @@ pub(super) fn select<'a>(
                 .initiator
                 .port
                 .is_none_or(|port| port == from.port())
-            && serves(responder, selector.responder.port, to.port(), plan);
+            && serves(responder, selector.responder.port, flow, plan, evidence);
         if !fits {
             continue;
         }
@@ -66,7 +68,7 @@ pub fn node_of<'a>(
     side: Sender,
 ) -> Option<&'a NodeName> {
     let responder = plan.nodes.iter().find(|node| {
-        on_host_of(node, node, flow.resp.ip(), plan) && serves(node, None, flow.resp.port(), plan)
+        on_host_of(node, node, flow.resp.ip(), plan) && serves(node, None, flow, plan, evidence)
     })?;
     match side {
         Sender::Responder => Some(&responder.name),
@@ -88,20 +90,74 @@ fn on_host_of(node: &NodePlan, initiator: &NodePlan, address: IpAddr, plan: &Pla
     })
 }
 
-/// Whether `responder` is who answers on `port`: by the port that the check gives, by the port
-/// that the node is known to listen on, or because no other node of its host listens there.
-fn serves(responder: &NodePlan, wanted: Option<u16>, port: u16, plan: &Plan) -> bool {
-    let listens = |node: &NodePlan| match node.ready {
-        Some(Ready::Listening(port)) => Some(port),
-        _ => None,
-    };
-    if let Some(wanted) = wanted.or_else(|| listens(responder)) {
-        return wanted == port;
+/// Whether `responder` is who answers in a flow: by the port that the check gives, by the port that the node is known
+/// to have, because its socket was seen to send from that port, or because no other node of its host has it.
+fn serves(
+    responder: &NodePlan,
+    wanted: Option<u16>,
+    flow: &Flow,
+    plan: &Plan,
+    evidence: &Evidence,
+) -> bool {
+    let port = flow.resp.port();
+    let own = wanted.or_else(|| ready_port(responder, flow.proto));
+    if own.is_some_and(|own| own != port) {
+        return false;
     }
-    !plan
-        .nodes
-        .iter()
-        .any(|node| node.host == responder.host && listens(node) == Some(port))
+    let senders = senders_of_datagrams(flow, Sender::Responder, &responder.host, evidence);
+    if !senders.is_empty() {
+        return senders.contains(&&responder.name);
+    }
+    let mut nodes = plan.nodes.iter();
+    own.is_some()
+        || !nodes
+            .any(|node| node.host == responder.host && ready_port(node, flow.proto) == Some(port))
+}
+
+/// The port that a node is ready on.
+fn ready_port(node: &NodePlan, proto: Proto) -> Option<u16> {
+    match (node.ready.as_ref()?, proto) {
+        (Ready::Listening(port), Proto::Tcp) | (Ready::Bound(port), Proto::Udp) => Some(*port),
+        _ => None,
+    }
+}
+
+/// The nodes of a host whose sockets may have sent the datagrams of one side of a flow, by what was seen of them: one
+/// node, or several where the kernel gives the port to each of their sockets.
+fn senders_of_datagrams<'a>(
+    flow: &Flow,
+    side: Sender,
+    host: &HostName,
+    evidence: &'a Evidence,
+) -> Vec<&'a NodeName> {
+    if flow.proto != Proto::Udp {
+        return Vec::new();
+    }
+    let (local, remote) = match side {
+        Sender::Initiator => (flow.orig, flow.resp),
+        Sender::Responder => (flow.resp, flow.orig),
+    };
+    let seen_then = |socket: &&DatagramSocket| {
+        socket.from.since(flow.last) <= MAX_OWNER_DISTANCE
+            && flow.first.since(socket.until) <= MAX_OWNER_DISTANCE
+            && ran_during(&socket.node, flow, evidence)
+    };
+    let sockets = evidence.hosts.get(host).map(|host| &host.datagrams);
+    let fitting: Vec<_> = sockets
+        .into_iter()
+        .flatten()
+        .filter(seen_then)
+        .filter_map(|socket| Some((socket.fits(local, remote)?, &socket.node)))
+        .collect();
+    let closest = fitting.iter().map(|(closeness, _)| *closeness).max();
+    let mut nodes: Vec<_> = fitting
+        .into_iter()
+        .filter(|(closeness, _)| Some(*closeness) == closest)
+        .map(|(_, node)| node)
+        .collect();
+    nodes.sort();
+    nodes.dedup();
+    nodes
 }
 
 /// Who opened a connection.
@@ -122,9 +178,24 @@ fn opener<'a>(
     let from = flow.orig.ip();
     let could_send = |node: &&NodePlan| on_host_of(node, node, from, plan);
     let distance = |at: Timestamp| at.since(flow.first).max(flow.first.since(at));
+    let hosts: BTreeSet<_> = plan
+        .nodes
+        .iter()
+        .filter(could_send)
+        .map(|node| &node.host)
+        .collect();
+    let senders: BTreeSet<_> = hosts
+        .iter()
+        .flat_map(|host| senders_of_datagrams(flow, Sender::Initiator, host, evidence))
+        .collect();
+    match Vec::from_iter(senders)[..] {
+        [] => {}
+        [only] => return Opener::Node(only),
+        ref several => return Opener::Unknown(several.to_vec()),
+    }
     // Loopback addresses are every host's: the owner seen nearest in time decides.
-    let hosts = plan.nodes.iter().filter(could_send).map(|node| &node.host);
     let owner = hosts
+        .into_iter()
         .filter_map(|host| evidence.hosts.get(host))
         .flat_map(|host| &host.owners)
         .filter(|owner| owner.local == flow.orig && owner.remote == flow.resp)
@@ -184,6 +255,14 @@ fn ran(node: &NodeName, at: Timestamp, evidence: &Evidence) -> bool {
         .unwrap_or_default()
         .iter()
         .any(|visit| alive(visit, at))
+}
+
+/// Whether a program of a node may have been running at some time of a flow.
+fn ran_during(node: &NodeName, flow: &Flow, evidence: &Evidence) -> bool {
+    let visits = evidence.nodes.get(node).map(|node| node.visits.as_slice());
+    visits.unwrap_or_default().iter().any(|visit| {
+        visit.started <= flow.last && visit.ended.is_none_or(|end| end.at >= flow.first)
+    })
 }
 
 /// A program is started after the time that its visit began at, by the clock of its own host.

@@ -183,6 +183,7 @@ pub(super) fn evidence() -> Evidence {
                     HostEvidence {
                         interfaces,
                         owners,
+                        datagrams: Vec::new(),
                         link: None,
                     },
                 )

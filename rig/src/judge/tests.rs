@@ -3,13 +3,14 @@
 use super::testing::*;
 use std::collections::BTreeMap;
 
+use super::select::select;
 use super::*;
-use crate::agent::protocol::SocketRow;
-use crate::analysis::{ConnState, Sender};
+use crate::agent::protocol::{DatagramSocket, SocketRow};
+use crate::analysis::{ConnState, Proto, Sender};
 use crate::pattern::{EventPattern, Pattern};
 use crate::plan::{
-    CheckKind, Copies, ExitCheck, FlowCheck, OutputCheck, SocketCheck, SocketPattern, SocketRows,
-    Stream,
+    CheckKind, Copies, ExitCheck, FlowCheck, FlowEnd, FlowSelector, OutputCheck, SocketCheck,
+    SocketPattern, SocketRows, Stream,
 };
 use crate::units::{MarkName, Signal, Timestamp};
 
@@ -227,6 +228,80 @@ fn a_flow_belongs_to_the_node_that_opened_it() {
         &evidence,
     );
     assert_report(&report, Verdict::Pass, "");
+}
+
+#[test]
+fn senders_of_datagrams_are_told_apart_by_their_sockets() {
+    let datagrams = |orig: &str, resp: &str, first_ms| {
+        let mut flow = flow(orig, resp, "> DATA 4; < DATA 4", ConnState::SF, first_ms);
+        flow.proto = Proto::Udp;
+        flow
+    };
+    let socket = |local: &str, remote: &str, node: &str, at_ms: u64| DatagramSocket {
+        local: address(local),
+        remote: address(remote),
+        node: node_name(node),
+        from: Timestamp(at_ms * 1_000_000),
+        until: Timestamp(at_ms * 1_000_000),
+    };
+    let mut evidence = evidence();
+    evidence.flows = vec![
+        datagrams("10.0.0.11:5000", "10.0.0.10:7000", 0),
+        datagrams("10.0.0.11:5001", "10.0.0.10:7001", 10),
+        // The port of the first, an hour later.
+        datagrams("10.0.0.11:5000", "10.0.0.10:7001", 3_600_000),
+    ];
+    evidence.hosts.get_mut("left").unwrap().datagrams = vec![
+        socket("0.0.0.0:5000", "0.0.0.0:0", "alice", 1),
+        socket("10.0.0.11:5001", "10.0.0.10:7001", "carol", 11),
+        socket("0.0.0.0:5000", "0.0.0.0:0", "carol", 3_600_001),
+    ];
+    evidence.hosts.get_mut("hub").unwrap().datagrams = vec![
+        socket("0.0.0.0:7000", "0.0.0.0:0", "server", 1),
+        socket("0.0.0.0:7001", "0.0.0.0:0", "bob", 11),
+        socket("0.0.0.0:7001", "0.0.0.0:0", "bob", 3_600_001),
+    ];
+    evidence.nodes.insert(
+        node_name("carol"),
+        NodeEvidence {
+            visits: vec![visit(None)],
+            ..NodeEvidence::default()
+        },
+    );
+    let count = |from: &str, to: &str, evidence: &Evidence| {
+        let mut plan = plan(Vec::new());
+        plan.nodes.push(node("carol", "left", None));
+        plan.nodes[0].ready = None;
+        let node = |name: &str| plan.nodes.iter().find(|node| node.name.as_str() == name);
+        let end = |name| FlowEnd {
+            node: node_name(name),
+            port: None,
+        };
+        let selector = FlowSelector {
+            initiator: end(from),
+            responder: end(to),
+            nth: None,
+        };
+        let found = select(
+            &selector,
+            node(from).unwrap(),
+            node(to).unwrap(),
+            &plan,
+            evidence,
+        );
+        (found.flows.len(), found.doubtful.len())
+    };
+    assert_eq!(count("alice", "server", &evidence), (1, 0));
+    assert_eq!(count("alice", "bob", &evidence), (0, 0));
+    assert_eq!(count("carol", "server", &evidence), (0, 0));
+    assert_eq!(count("carol", "bob", &evidence), (2, 0));
+    // Both have a socket that could have sent it.
+    let left = &mut evidence.hosts.get_mut("left").unwrap().datagrams;
+    left.push(socket("0.0.0.0:5000", "0.0.0.0:0", "carol", 2));
+    assert_eq!(count("alice", "server", &evidence), (0, 1));
+    // Whoever had ended before cannot have sent it.
+    evidence.nodes.get_mut("carol").unwrap().visits[0].started = Timestamp(60_000_000_000);
+    assert_eq!(count("alice", "server", &evidence), (1, 0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::protocol::{ConnectionOwner, InterfaceProof, SocketRow};
+use crate::agent::protocol::{ConnectionOwner, DatagramSocket, InterfaceProof, SocketRow};
 use crate::analysis::Flow;
 use crate::link::{LinkAccount, What};
 use crate::plan::Stream;
@@ -116,6 +116,9 @@ pub struct HostEvidence {
     pub interfaces: Vec<InterfaceProof>,
     /// Which node opened which connection.
     pub owners: Vec<ConnectionOwner>,
+    /// Which node's sockets sent datagrams.
+    #[serde(default)]
+    pub datagrams: Vec<DatagramSocket>,
     /// What it did to packets, where it is the host of a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<LinkAccount>,

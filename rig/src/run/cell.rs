@@ -175,6 +175,7 @@ async fn close_host<C: LiveCell>(live: &C, host: &HostName) -> (HostEvidence, Ho
         Ok(Response::Closed {
             interfaces,
             owners,
+            datagrams,
             link,
         }) => {
             evidence.link = link.map(|account| *account);
@@ -186,6 +187,7 @@ async fn close_host<C: LiveCell>(live: &C, host: &HostName) -> (HostEvidence, Ho
                 Err(error) => tracing::warn!(%host, %error, "no capture"),
             }
             evidence.owners = owners;
+            evidence.datagrams = datagrams;
         }
         Ok(other) => tracing::warn!(%host, ?other, "the agent answered something else"),
         Err(error) => tracing::warn!(%host, %error, "the capture was not closed"),

@@ -205,6 +205,7 @@ impl FakeCell {
         Ok(Response::Closed {
             interfaces: host.capture.proofs(dropped, sentinel),
             owners: host.owners.clone(),
+            datagrams: Vec::new(),
             link: None,
         })
     }
