@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial!(fn programs_have_what_the_file_gives_them_beside_their_images),
         trial!(fn a_connection_from_the_port_of_one_that_is_half_open_is_judged_by_itself),
         trial!(fn programs_that_send_datagrams_are_told_apart),
+        trial!(fn names_that_are_not_there_are_answered_at_once),
         trial!(fn programs_that_start_others_are_followed_and_not_taken_for_these),
         trial!(fn repeats_are_counted_as_their_senders_kernel_counts_them),
         trial!(async fn wireshark_reads_the_wire_as_it_was),
@@ -104,6 +105,13 @@ fn a_connection_from_the_port_of_one_that_is_half_open_is_judged_by_itself() {
     let temp = Folder::new();
     let out = temp.path().join("out");
     let report = passes("tests/engine/half-open.yaml", &out, &[]);
+    assert_eq!(report["counts"]["pass"], 1, "{report}");
+}
+
+fn names_that_are_not_there_are_answered_at_once() {
+    let temp = Folder::new();
+    let out = temp.path().join("out");
+    let report = passes("tests/engine/names.yaml", &out, &[]);
     assert_eq!(report["counts"]["pass"], 1, "{report}");
 }
 

@@ -14,11 +14,13 @@ use super::capture::Capture;
 use super::filters::Filter;
 use super::forward::Forwarder;
 use super::interfaces::Interface;
+use super::names::{self, NameService};
 use super::owners::{Attempts, OwnerWatch};
 use super::processes::Processes;
 use super::programs::Programs;
 use super::protocol::{
-    AgentError, AgentErrorKind, HOLD_SOCKET, HostFile, LinkChange, PIECE_BYTES, Request, Response,
+    AgentError, AgentErrorKind, HOLD_SOCKET, HostFile, LinkChange, Names, PIECE_BYTES, Request,
+    Response,
 };
 use super::waiting::{Goal, wait_for};
 use super::{display, interfaces, outage, route, routes, signals, sockets};
@@ -38,6 +40,8 @@ pub(super) struct Host {
     recording: Mutex<Recording>,
     kept: AtomicBool,
     linger: OnceLock<Duration>,
+    /// As long as the agent lives: programs may outlive the capture.
+    name_service: OnceLock<NameService>,
 }
 
 /// What has become of the capture. There is one in an agent's life.
@@ -69,6 +73,7 @@ impl Host {
             recording: Mutex::new(Recording::NotYet),
             kept: AtomicBool::new(false),
             linger: OnceLock::new(),
+            name_service: OnceLock::new(),
         }
     }
 
@@ -90,13 +95,19 @@ impl Host {
                 networks,
                 linger,
                 stealth,
+                names,
                 routes,
                 link,
             } => {
                 // A second opening is refused below, and the first one's word stands.
                 self.linger.set(linger.min(MAX_LINGER)).ok();
                 let link = link.map(|link| *link);
-                self.open(&host, &networks, stealth, &routes, link).await
+                let opened = self.open(&host, &networks, stealth, &routes, link).await?;
+                if let Err(error) = self.serve_names(names) {
+                    // What is not found takes its time then, as it does without a rig.
+                    tracing::warn!(%error, "names cannot be served to the programs of {host}");
+                }
+                Ok(opened)
             }
             Request::AwaitListening { node, port, within } => {
                 let at = self.wait_for(&node, Goal::Listening(port), within).await?;
@@ -224,6 +235,18 @@ impl Host {
             forwarder,
         }));
         Ok(Response::Opened { interfaces })
+    }
+
+    /// Sees to what programs are told that ask for a name.
+    fn serve_names(&self, names: Names) -> io::Result<()> {
+        match names {
+            Names::Machine => return Ok(()),
+            Names::Served => {
+                self.name_service.set(NameService::start()?).ok();
+            }
+            Names::Left => {}
+        }
+        names::direct_programs()
     }
 
     async fn close(&self) -> Result<Response, AgentError> {

@@ -31,6 +31,7 @@ mod forward;
 mod routes;
 
 mod datagrams;
+mod names;
 mod owners;
 mod processes;
 mod programs;

@@ -20,6 +20,9 @@ pub const HOLD_SOCKET: &str = "rig-agent";
 /// The first process of nodes' containers, an executable file: `hold/main.rs` tells what it does.
 pub const HOLD_PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hold"));
 
+/// Where the agent serves names: one of the loopback addresses, as other name services of a host have (systemd-resolved).
+pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 53);
+
 /// Where the agent writes its capture, in its own file system.
 pub const CAPTURE_PATH: &str = "/capture.pcapng";
 
@@ -62,6 +65,9 @@ pub enum Request {
         /// Answer nothing to packets for closed ports.
         #[serde(default)]
         stealth: bool,
+        /// Have the host's programs ask the agent for names, by what it writes to `/etc/resolv.conf`.
+        #[serde(default)]
+        names: Names,
     },
     /// Wait until a program of `node` listens on TCP `port`. Answered by [`Response::Listening`],
     /// or an error when the time is up, the node has no process left, or another node has the
@@ -185,6 +191,19 @@ pub enum Request {
     /// Last request before the agent's end: prove by sentinels that the capture is complete up to
     /// now, flush and close it. Answered by [`Response::Closed`].
     Close,
+}
+
+/// What programs of a host are told when they ask for a name that `/etc/hosts` has not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Names {
+    /// What the machine is set up for: an agent by hand shares its files.
+    #[default]
+    Machine,
+    /// The agent answers at [`NAME_SERVER`].
+    Served,
+    /// Nobody answers there, unless a program of the host does, whose port it is.
+    Left,
 }
 
 /// What is done at a display.

@@ -18,7 +18,7 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use super::netlink;
 use super::processes::Snapshot;
-use super::protocol::{SocketRow, SocketTimer, TimerKind};
+use super::protocol::{NAME_SERVER, SocketRow, SocketTimer, TimerKind};
 use crate::units::NodeName;
 
 /// The most rows of a socket table: what fits a reply line at 340 bytes a row.
@@ -191,14 +191,14 @@ pub(super) fn table(processes: &Snapshot) -> io::Result<Vec<SocketRow>> {
             timer: socket.timer,
             retransmits: socket.retransmits,
         })
-        .filter(|row| !is_of_engine(row))
+        .filter(|row| !is_of_name_server(row))
         .collect())
 }
 
 /// Whether a row is the engine's name server, which it puts into the namespace of every container
-/// on a network of its own: no program of the host opened it.
-fn is_of_engine(row: &SocketRow) -> bool {
-    row.node.is_none() && row.local.ip() == ENGINE_NAME_SERVER
+/// on a network of its own, or the agent's: no program of the host opened it.
+fn is_of_name_server(row: &SocketRow) -> bool {
+    row.node.is_none() && [ENGINE_NAME_SERVER, IpAddr::V4(NAME_SERVER)].contains(&row.local.ip())
 }
 
 /// Where a Docker engine's embedded name server listens.

@@ -1,12 +1,12 @@
 //! Which flows a check is about: those whose ends are the sockets of the nodes it names.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::agent::protocol::DatagramSocket;
+use crate::agent::protocol::{DatagramSocket, NAME_SERVER};
 use crate::analysis::{Flow, Proto, Sender};
-use crate::plan::{FlowSelector, NodePlan, Plan, Ready};
+use crate::plan::{FlowSelector, NAME_SERVER_PORT, NodePlan, Plan, Ready};
 use crate::units::{HostName, NodeName, Timestamp};
 
 use super::types::{Evidence, Visit};
@@ -34,6 +34,9 @@ pub(super) fn select<'a>(
 ) -> Selection<'a> {
     let mut selection = Selection::default();
     for flow in &evidence.flows {
+        if is_name_service(flow, plan) {
+            continue;
+        }
         let from = flow.orig;
         let to = flow.resp;
         let fits = on_host_of(initiator, initiator, from.ip(), plan)
@@ -59,6 +62,16 @@ pub(super) fn select<'a>(
     selection
 }
 
+/// Whether a flow is a look-up of a name: its responder is the agent then.
+fn is_name_service(flow: &Flow, plan: &Plan) -> bool {
+    let of_program = || {
+        plan.hosts
+            .iter()
+            .any(|host| plan.has_name_server(&host.name))
+    };
+    flow.resp == SocketAddr::from((NAME_SERVER, NAME_SERVER_PORT)) && !of_program()
+}
+
 /// The node whose socket is at one end of a flow, as far as it is known.
 #[must_use]
 pub fn node_of<'a>(
@@ -67,6 +80,9 @@ pub fn node_of<'a>(
     flow: &Flow,
     side: Sender,
 ) -> Option<&'a NodeName> {
+    if is_name_service(flow, plan) && side == Sender::Responder {
+        return None;
+    }
     let responder = plan.nodes.iter().find(|node| {
         on_host_of(node, node, flow.resp.ip(), plan) && serves(node, None, flow, plan, evidence)
     })?;

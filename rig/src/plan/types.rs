@@ -53,7 +53,33 @@ impl Plan {
     pub fn link(&self, name: &HostName) -> Option<&LinkPlan> {
         self.links.iter().find(|link| link.name == *name)
     }
+
+    /// Whether the file gives the port of name servers to a program of a host: where one is ready when it listens there
+    /// or is bound to it, and where a check is about flows to one at that port.
+    #[must_use]
+    pub fn has_name_server(&self, host: &HostName) -> bool {
+        let is_ready = |node: &NodePlan| {
+            matches!(
+                node.ready,
+                Some(Ready::Bound(NAME_SERVER_PORT) | Ready::Listening(NAME_SERVER_PORT))
+            )
+        };
+        let is_called = |node: &NodePlan| {
+            self.checks.iter().any(|check| match &check.kind {
+                CheckKind::Flow(flow) => {
+                    let responder = &flow.flows.responder;
+                    responder.node == node.name && responder.port == Some(NAME_SERVER_PORT)
+                }
+                _ => false,
+            })
+        };
+        let mut nodes = self.nodes.iter().filter(|node| node.host == *host);
+        nodes.any(|node| is_ready(node) || is_called(node))
+    }
 }
+
+/// The port of name servers (RFC 1035, section 4.2).
+pub const NAME_SERVER_PORT: u16 = 53;
 
 /// An IPv4 subnet of 24 bits prefix length, the size of every network the rig makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rig::agent::protocol::{
-    AgentError, AgentErrorKind, ConnectionOwner, InterfaceProof, Request, Response, SocketRow,
+    AgentError, AgentErrorKind, ConnectionOwner, InterfaceProof, Names, Request, Response,
+    SocketRow,
 };
 use rig::pcapng::{Direction, Frame, Reader, SENTINEL_ETHERTYPE, Statistics};
 use rig::units::{NodeName, Signal, Timestamp};
@@ -47,6 +48,7 @@ async fn open(agent: &mut Agent, host: &str) -> Vec<rig::agent::protocol::HostIn
         networks: Vec::new(),
         linger: Duration::ZERO,
         stealth: false,
+        names: Names::Machine,
         routes: Vec::new(),
         link: None,
     };

@@ -18,7 +18,7 @@ use super::engine::{Shared, answered, attached_container, bounded, cause};
 use super::labels;
 use super::networks;
 use super::words::{self, SettingRefusal};
-use crate::agent::protocol::{HostInterface, Request, Response};
+use crate::agent::protocol::{HostInterface, Names, Request, Response};
 use crate::backend::BackendError;
 use crate::plan::{HostPlan, InterfacePlan, Plan};
 use crate::units::printable;
@@ -170,6 +170,11 @@ pub(super) async fn open(
         routes: plan.routes.get(name).cloned().unwrap_or_default(),
         link: plan.link(name).map(|link| Box::new(link.order.clone())),
         stealth: host.plan.stealth,
+        names: if plan.has_name_server(name) {
+            Names::Left
+        } else {
+            Names::Served
+        },
     };
     // A filter that the kernel refuses is what the file asks for.
     let answer = link.ask(request).await.map_err(|error| {
