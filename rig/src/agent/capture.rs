@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::interfaces::{Interface, MAX_INTERFACES};
 use super::outage::Outages;
-use super::protocol::InterfaceProof;
+use super::paths::Paths;
+use super::protocol::{InterfaceProof, PathProbe};
 use super::ring::{Frame, Ring, SNAPLEN_BYTES};
 use super::sentinel::{Sentinels, Stage};
 use super::sys;
@@ -47,6 +48,7 @@ type Seen = (usize, Stage);
 pub(super) struct Capture {
     interfaces: Vec<Interface>,
     outages: Outages,
+    paths: Paths,
     sentinels: Sentinels,
     /// What sentinels are sent through: a socket's own packets do not come back to its ring, but
     /// those of another do.
@@ -59,16 +61,22 @@ pub(super) struct Capture {
 impl Capture {
     /// Opens a ring on every interface, starts to record into the file at `path`, and proves by a
     /// sentinel on each that it does. An interface that does not record is an error.
-    pub(super) async fn open(path: &Path, interfaces: Vec<Interface>) -> io::Result<Self> {
+    pub(super) async fn open(
+        path: &Path,
+        interfaces: Vec<Interface>,
+        paths: Paths,
+    ) -> io::Result<Self> {
         let sentinels = Sentinels::new();
         let (report, seen) = mpsc::channel(2 * MAX_INTERFACES);
         let outages = Outages::of(interfaces.len());
         let mut recorder = Recorder::new(path, &interfaces, sentinels, report)?;
         recorder.outages = outages.clone();
+        recorder.paths = paths.clone();
         let recorder = recorder.start()?;
         let mut capture = Self {
             interfaces,
             outages,
+            paths,
             sentinels,
             sender: sys::packet_socket()?,
             seen,
@@ -95,6 +103,22 @@ impl Capture {
     /// When which of them has been cut off.
     pub(super) fn outages(&self) -> &Outages {
         &self.outages
+    }
+
+    /// What has come of the probes of paths.
+    pub(super) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Sends a probe out of the interface with the address that it names.
+    pub(super) fn probe(&self, probe: &PathProbe) -> io::Result<()> {
+        let has_address = |one: &&Interface| one.public.addresses.contains(&probe.on.into());
+        let interface = self.interfaces.iter().find(has_address);
+        let interface =
+            interface.ok_or_else(|| io::Error::other(format!("no interface has {}", probe.on)))?;
+        let frame = self.paths.frame(probe, interface.public.mac);
+        let frame = frame.ok_or_else(|| io::Error::other("the cell has no links"))?;
+        sys::send_frame(self.sender.as_fd(), interface.index, &frame)
     }
 
     /// Proves that the capture is complete up to now, and closes its file.
@@ -195,6 +219,7 @@ struct Recorder {
     sentinels: Sentinels,
     report: mpsc::Sender<Seen>,
     outages: Outages,
+    paths: Paths,
 }
 
 impl Recorder {
@@ -236,6 +261,7 @@ impl Recorder {
             sentinels,
             report,
             outages: Outages::default(),
+            paths: Paths::default(),
         })
     }
 
@@ -301,10 +327,17 @@ impl Recorder {
             sentinels,
             report,
             outages,
+            paths,
         } = self;
         let mut unwritten = 0;
         let outages = outages.look();
         let damaged = rings[place].read_ready(|frame| {
+            if let Some(number) = paths.recognise(frame.data) {
+                if !frame.outgoing {
+                    paths.note(number);
+                }
+                return;
+            }
             // It reached the interface of a machine that is not there.
             if !frame.outgoing && outages.cover(place, frame.at) {
                 return;

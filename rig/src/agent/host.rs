@@ -1,5 +1,6 @@
 //! What an agent does for each request.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::net::IpAddr;
@@ -16,11 +17,12 @@ use super::forward::Forwarder;
 use super::interfaces::Interface;
 use super::names::{self, NameService};
 use super::owners::{Attempts, OwnerWatch};
+use super::paths::Paths;
 use super::processes::Processes;
 use super::programs::Programs;
 use super::protocol::{
-    AgentError, AgentErrorKind, HOLD_SOCKET, HostFile, LinkChange, Names, PIECE_BYTES, Request,
-    Response,
+    AgentError, AgentErrorKind, HOLD_SOCKET, HostFile, LinkChange, Names, PIECE_BYTES, PathProbe,
+    Request, Response,
 };
 use super::waiting::{Goal, wait_for};
 use super::{display, interfaces, outage, route, routes, signals, sockets};
@@ -96,13 +98,17 @@ impl Host {
                 linger,
                 stealth,
                 names,
+                path_key,
                 routes,
                 link,
             } => {
                 // A second opening is refused below, and the first one's word stands.
                 self.linger.set(linger.min(MAX_LINGER)).ok();
                 let link = link.map(|link| *link);
-                let opened = self.open(&host, &networks, stealth, &routes, link).await?;
+                let paths = Paths::new(path_key);
+                let opened = self
+                    .open(&host, &networks, stealth, &routes, link, paths)
+                    .await?;
                 if let Err(error) = self.serve_names(names) {
                     // What is not found takes its time then, as it does without a rig.
                     tracing::warn!(%error, "names cannot be served to the programs of {host}");
@@ -151,6 +157,8 @@ impl Host {
                 display::act(self.processes.clone(), node, number, act, picture).await
             }
             Request::Read { file, from } => self.read(file, from).await,
+            Request::Probe { probes } => self.probe(&probes).await,
+            Request::AwaitProbes { numbers, within } => self.await_probes(numbers, within).await,
             Request::Sockets => self.sockets(),
             Request::Link { change } => self.change_link(change).await,
             Request::Keep => {
@@ -202,6 +210,7 @@ impl Host {
         stealth: bool,
         routes: &[Route],
         link: Option<LinkOrder>,
+        paths: Paths,
     ) -> Result<Response, AgentError> {
         let mut recording = self.recording.lock().await;
         if !matches!(*recording, Recording::NotYet) {
@@ -218,7 +227,7 @@ impl Host {
         }
         // Where a link joins networks the engine gives every host a way out, those without routes too.
         routes::set(routes).map_err(|error| system("set the routes of", host, &error))?;
-        let capture = Capture::open(&self.capture_path, interfaces)
+        let capture = Capture::open(&self.capture_path, interfaces, paths)
             .await
             .map_err(|error| system("open the capture of", host, &error))?;
         let owners = OwnerWatch::start(self.processes.clone(), self.attempts.clone())
@@ -287,6 +296,33 @@ impl Host {
                 })
             }
         }
+    }
+
+    async fn probe(&self, probes: &[PathProbe]) -> Result<Response, AgentError> {
+        let recording = self.recording.lock().await;
+        let Recording::Now(running) = &*recording else {
+            return Err(protocol("the host does not run"));
+        };
+        for probe in probes {
+            let sent = running.capture.probe(probe);
+            sent.map_err(|error| system("probe the path to", &probe.to.to_string(), &error))?;
+        }
+        Ok(Response::Probed {
+            missing: Vec::new(),
+        })
+    }
+
+    async fn await_probes(
+        &self,
+        numbers: BTreeSet<u32>,
+        within: Duration,
+    ) -> Result<Response, AgentError> {
+        let paths = match &*self.recording.lock().await {
+            Recording::Now(running) => running.capture.paths().clone(),
+            _ => return Err(protocol("the host does not run")),
+        };
+        let missing = paths.missing(numbers, within).await;
+        Ok(Response::Probed { missing })
     }
 
     async fn change_link(&self, change: LinkChange) -> Result<Response, AgentError> {

@@ -23,6 +23,7 @@ mod route;
 mod capture;
 mod netlink;
 mod outage;
+mod paths;
 mod ring;
 mod sentinel;
 

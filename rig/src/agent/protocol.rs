@@ -1,6 +1,7 @@
 //! What controller and agent say to each other: one JSON object a line, each request answered by
 //! one reply with the same id, in any order.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -68,6 +69,9 @@ pub enum Request {
         /// Have the host's programs ask the agent for names, by what it writes to `/etc/resolv.conf`.
         #[serde(default)]
         names: Names,
+        /// What tells probes of paths from those of other cells, where the cell has links.
+        #[serde(default)]
+        path_key: Option<u64>,
     },
     /// Wait until a program of `node` listens on TCP `port`. Answered by [`Response::Listening`],
     /// or an error when the time is up, the node has no process left, or another node has the
@@ -178,6 +182,19 @@ pub enum Request {
         /// Its link address.
         mac: [u8; 6],
     },
+    /// Send packets by which another host of a network sees that it lets them through. Answered by
+    /// [`Response::Probed`], with none missing.
+    Probe {
+        /// The packets.
+        probes: Vec<PathProbe>,
+    },
+    /// Wait until such packets have arrived. Answered by [`Response::Probed`].
+    AwaitProbes {
+        /// Their numbers.
+        numbers: BTreeSet<u32>,
+        /// At most this long.
+        within: Duration,
+    },
     /// Read the socket tables. Answered by [`Response::Sockets`].
     Sockets,
     /// Change what the link of this host does. Answered by [`Response::Changed`].
@@ -191,6 +208,19 @@ pub enum Request {
     /// Last request before the agent's end: prove by sentinels that the capture is complete up to
     /// now, flush and close it. Answered by [`Response::Closed`].
     Close,
+}
+
+/// A packet that shows whether a network lets through what has another one's addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathProbe {
+    /// Its number in the cell.
+    pub number: u32,
+    /// The address of the interface that sends it.
+    pub on: Ipv4Addr,
+    /// Its source.
+    pub from: Ipv4Addr,
+    /// Its destination.
+    pub to: Ipv4Addr,
 }
 
 /// What programs of a host are told when they ask for a name that `/etc/hosts` has not.
@@ -360,6 +390,11 @@ pub enum Response {
     },
     /// The neighbour's link address is kept.
     Pinned,
+    /// Probes were sent, or have arrived.
+    Probed {
+        /// The numbers of those that have not.
+        missing: Vec<u32>,
+    },
     /// The socket tables.
     Sockets {
         /// Immediately before they were read.

@@ -49,6 +49,7 @@ async fn open(agent: &mut Agent, host: &str) -> Vec<rig::agent::protocol::HostIn
         linger: Duration::ZERO,
         stealth: false,
         names: Names::Machine,
+        path_key: None,
         routes: Vec::new(),
         link: None,
     };

@@ -121,6 +121,7 @@ fn own_time(request: &Request) -> Option<Duration> {
         | Request::AwaitListening { within, .. }
         | Request::AwaitConnected { within, .. }
         | Request::AwaitBound { within, .. }
+        | Request::AwaitProbes { within, .. }
         | Request::KillUnread { within, .. }
         | Request::Display {
             act: DisplayAct::Await { within, .. },

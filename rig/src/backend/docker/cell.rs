@@ -18,7 +18,7 @@ use super::agent_link::AgentLink;
 use super::display::Display;
 use super::engine::{ENGINE_TIMEOUT, Shared, answered, bounded, cause, status};
 use super::host::{self, CreatedHost};
-use super::{display, networks, node, words};
+use super::{display, networks, node, paths, words};
 use crate::agent::protocol::{HostFile, PIECE_BYTES, Request, Response};
 use crate::backend::{BackendError, LiveCell, LiveNode, SubnetLease};
 use crate::plan::{NodePlan, Plan};
@@ -120,15 +120,21 @@ impl DockerCell {
             .collect();
         let turns = Semaphore::new(STARTS_AT_ONCE);
         let lingers = (0..).map(|index| LEAVING_PAUSE * index);
-        let (links, nodes) =
-            tokio::join!(
-                try_join_all(lingers.zip(&created).map(|(linger, host)| {
-                    start_host(&containers, &plan, host, linger, &turns)
-                })),
-                create_nodes(&containers, &plan, &hosts, &prefix),
-            );
+        let key = paths::key(&plan);
+        let start_hosts = async {
+            let hosts = lingers
+                .zip(&created)
+                .map(|(linger, host)| start_host(&containers, &plan, host, linger, key, &turns));
+            let links: BTreeMap<_, _> = try_join_all(hosts).await?.into_iter().collect();
+            paths::prove(&plan, &links).await?;
+            Ok::<_, BackendError>(links)
+        };
+        let (links, nodes) = tokio::join!(
+            start_hosts,
+            create_nodes(&containers, &plan, &hosts, &prefix),
+        );
         Ok(Self {
-            links: links?.into_iter().collect(),
+            links: links?,
             nodes: Mutex::new(nodes?),
             hosts,
             containers,
@@ -255,11 +261,12 @@ async fn start_host(
     plan: &Plan,
     host: &CreatedHost,
     linger: Duration,
+    path_key: Option<u64>,
     turns: &Semaphore,
 ) -> Result<(HostName, Arc<AgentLink>), BackendError> {
     let name = host.plan.name.clone();
     let link = host::start(containers, host, turns).await?;
-    host::open(&link, plan, host, linger).await?;
+    host::open(&link, plan, host, linger, path_key).await?;
     Ok((name, link))
 }
 

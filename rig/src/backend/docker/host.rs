@@ -155,6 +155,7 @@ pub(super) async fn open(
     plan: &Plan,
     host: &CreatedHost,
     linger: Duration,
+    path_key: Option<u64>,
 ) -> Result<(), BackendError> {
     let name = &host.plan.name;
     let networks = host
@@ -175,6 +176,7 @@ pub(super) async fn open(
         } else {
             Names::Served
         },
+        path_key,
     };
     // A filter that the kernel refuses is what the file asks for.
     let answer = link.ask(request).await.map_err(|error| {

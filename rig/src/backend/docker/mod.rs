@@ -20,6 +20,7 @@ mod images;
 mod labels;
 mod networks;
 mod node;
+mod paths;
 mod sweep;
 mod sweeper;
 mod words;

@@ -297,6 +297,8 @@ impl LiveCell for FakeCell {
             | Request::Plug { .. }
             | Request::AwaitStarted { .. }
             | Request::AwaitEnded { .. }
+            | Request::Probe { .. }
+            | Request::AwaitProbes { .. }
             | Request::Pin { .. }
             | Request::Read { .. } => {
                 let message = format!("do something to host {host}: nobody simulates that");
