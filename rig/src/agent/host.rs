@@ -18,7 +18,7 @@ use super::interfaces::Interface;
 use super::names::{self, NameService};
 use super::owners::{Attempts, OwnerWatch};
 use super::paths::Paths;
-use super::processes::Processes;
+use super::processes::{MAX_REMEMBERED, Processes};
 use super::programs::Programs;
 use super::protocol::{
     AgentError, AgentErrorKind, HOLD_SOCKET, HostFile, LinkChange, Names, PIECE_BYTES, PathProbe,
@@ -343,6 +343,16 @@ impl Host {
         let sockets = sockets::table(&self.processes.look())
             .map_err(|error| system("read", "the socket tables", &error))?;
         let until = Timestamp::now();
+        // Who looks after SYNs may come too late to see the program of a short connection.
+        for row in sockets
+            .iter()
+            .filter(|row| row.remote.port() != 0)
+            .take(MAX_REMEMBERED)
+        {
+            if let Some(node) = &row.node {
+                self.processes.remember(row.local, row.remote, node);
+            }
+        }
         Ok(Response::Sockets { at, until, sockets })
     }
 

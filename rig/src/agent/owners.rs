@@ -2,8 +2,8 @@
 //!
 //! A thread is woken by every SYN that leaves the host, asks the kernel at once which socket sent
 //! it, and then looks which process has that socket open. A socket that is gone by then (its
-//! connection was refused within microseconds, or its process was killed) has no owner, unless a step had
-//! waited for the connection and found out. The same thread looks at datagrams ([`super::datagrams`]).
+//! connection was refused within microseconds, or its process was killed) has no owner, unless a step has
+//! waited for the connection, or has read the table of sockets, and found out. The same thread looks at datagrams ([`super::datagrams`]).
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -94,7 +94,7 @@ impl OwnerWatch {
                 // The socket is dropped after this: the kernel takes its time to let go of it.
                 // Nobody may be waiting any more.
                 let _ = sender.send(Owners {
-                    connections: std::mem::take(&mut watch.owners),
+                    connections: watch.take(),
                     datagrams: watch.datagrams.take(),
                 });
             })?;
@@ -160,6 +160,16 @@ impl Watch {
                 "owners not kept: more than {MAX_OWNERS} connections"
             );
         }
+    }
+
+    /// Hands over what was found, with what others have found out since.
+    fn take(&mut self) -> Vec<ConnectionOwner> {
+        // From the last on: of several connections between the same ends what was found out is of the latest before.
+        for owner in self.owners.iter_mut().rev() {
+            let found = self.processes.recall(owner.local, owner.remote, owner.at);
+            owner.node = owner.node.take().or(found);
+        }
+        std::mem::take(&mut self.owners)
     }
 
     /// Names the owners of the SYNs that wait, of a bounded number at a time; gives whether more

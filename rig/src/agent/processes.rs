@@ -26,7 +26,7 @@ const MAX_GENERATIONS: usize = 32;
 type Connections = HashMap<(SocketAddr, SocketAddr), (Timestamp, NodeName)>;
 
 /// How many connections are kept in mind.
-const MAX_REMEMBERED: usize = 1024;
+pub(super) const MAX_REMEMBERED: usize = 1024;
 
 /// A process, told apart from a later one with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,7 +115,8 @@ impl Processes {
     /// Keeps in mind whose a connection is.
     pub(super) fn remember(&self, local: SocketAddr, remote: SocketAddr, node: &NodeName) {
         let mut connections = self.connections();
-        if connections.len() >= MAX_REMEMBERED {
+        // What is there may be of connections whose owners have long been named.
+        if connections.len() >= MAX_REMEMBERED && !connections.contains_key(&(local, remote)) {
             connections.clear();
         }
         connections.insert((local, remote), (Timestamp::now(), node.clone()));
