@@ -80,6 +80,11 @@ impl Tools {
 
     /// What a tool prints; `CAPTURE` among its arguments stands for the capture.
     pub(crate) async fn run(&self, command: &[&str]) -> String {
+        self.run_heard(command).await.0
+    }
+
+    /// The same, with what the command complained of.
+    pub(crate) async fn run_heard(&self, command: &[&str]) -> (String, String) {
         let words = command.iter().map(|word| match *word {
             "CAPTURE" => CAPTURE,
             other => other,
@@ -93,6 +98,7 @@ impl Tools {
             "{command:?}: {}",
             String::from_utf8_lossy(&stderr)
         );
-        String::from_utf8(stdout).unwrap()
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(stdout), text(stderr))
     }
 }

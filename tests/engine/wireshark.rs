@@ -8,7 +8,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use rig::analysis::{Analyzer, EventKind, Flow, Options, Proto, Side};
-use rig::pcapng::Reader;
+use rig::pcapng::{Delivery, Interface, Reader, Record, Section, Writer};
+use rig::units::Timestamp;
+use rig::wire::LinkType;
+use rig::wire::synth::Segment;
 
 use crate::support::scripts::{CASES, START_NS, packets, write};
 use crate::tools::{Release, Tools};
@@ -17,6 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial!(async fn tshark_counts_the_same_in_every_conversation),
         trial!(async fn a_newer_tshark_differs_where_it_is_known_to),
+        trial!(async fn what_became_of_packets_is_no_news_to_tshark),
     ]
 }
 
@@ -199,6 +203,42 @@ fn all_in_one() -> (Vec<Case>, Vec<u8>) {
         all.extend(packets);
     }
     (cases, write(&all))
+}
+
+/// The option that says what became of a packet is passed over, and stays where a capture is copied.
+async fn what_became_of_packets_is_no_news_to_tshark() {
+    let mut writer = Writer::new(Vec::new(), &Section::default()).unwrap();
+    let interface = Interface {
+        name: "wan".to_owned(),
+        description: String::new(),
+        link: LinkType::Ethernet,
+        snaplen_bytes: 0,
+    };
+    let id = writer.add_interface(&interface).unwrap();
+    let [one, other] = [1, 2].map(|host| SocketAddr::from(([10, 0, 0, host], 40_000)));
+    let packet = Segment::new(one, other).bytes();
+    for delivery in Delivery::ALL {
+        let record = Record {
+            delivery: Some(delivery),
+            ..Record::new(id, Timestamp(START_NS), &packet)
+        };
+        writer.write(&record).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("delivery.pcapng");
+    std::fs::write(&path, writer.finish().unwrap()).unwrap();
+    for release in [Release::Bookworm, Release::Trixie] {
+        let tools = Tools::on(&path, release).await;
+        let (rows, complaints) = tools.run_heard(&["tshark", "-r", "CAPTURE"]).await;
+        assert_eq!(rows.lines().count(), Delivery::ALL.len(), "{rows}");
+        let complaint = complaints
+            .lines()
+            .find(|line| !line.is_empty() && !line.starts_with("Running as user"));
+        assert_eq!(complaint, None);
+        tools.run(&["editcap", "CAPTURE", "/tmp/copy.pcapng"]).await;
+        let found = tools.run(&["grep", "-ao", "rig packet [a-z]*", "/tmp/copy.pcapng"]);
+        assert_eq!(found.await.lines().count(), Delivery::ALL.len());
+    }
 }
 
 async fn tshark_counts_the_same_in_every_conversation() {

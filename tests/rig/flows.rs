@@ -90,7 +90,7 @@ fn named() -> Vec<u8> {
             (IpAddr::from([192, 0, 2, 2]), "hub\u{1b}[2J".to_owned()),
         ],
         comments: vec![(2, "sent again".to_owned())],
-        section_comment: String::new(),
+        ..MergeNotes::default()
     };
     let merged = Merged::from_hosts(vec![capture]).unwrap();
     merged.write(Vec::new(), &notes).unwrap()

@@ -1,5 +1,6 @@
 //! `rig merge` and `rig flows` on two captures of one conversation.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -95,6 +96,55 @@ fn clocks_are_aligned_and_the_loss_is_marked() {
     assert_eq!(comments[lost], "lost: last seen at near");
     assert_eq!(comments[0], "arrived at far after 1.0ms");
     assert_eq!(comments.len(), 12);
+
+    // Whoever reads it knows what became of its packets, as whoever read the two did.
+    let flow = flow_of(&out);
+    assert_eq!(
+        (&flow["orig_lost"], &flow["resp_lost"]),
+        (&1.into(), &0.into()),
+        "{flow}"
+    );
+    let mut command = rig();
+    command
+        .arg("check")
+        .arg(&out)
+        .args(["--pattern", "- ANY* > DATA[lost] - ANY*"]);
+    let checked = command.output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+}
+
+/// The only flow of a capture.
+fn flow_of(path: &Path) -> Value {
+    let output = rig().args(["flows", "--json"]).arg(path).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_comment_of_a_reader_loses_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    two_places(temp.path());
+    let near = temp.path().join("near.pcapng");
+    let file = fs::read(&near).unwrap();
+    let mut reader = Reader::new(&file[..]).unwrap();
+    let mut writer = Writer::new(Vec::new(), &Section::default()).unwrap();
+    let comments = ["lost on link home", "never arrives: too late"].map(str::to_owned);
+    while let Some(frame) = reader.next_frame() {
+        let record = Record {
+            comments: Cow::Borrowed(&comments),
+            ..frame.record.into_owned()
+        };
+        if frame.number == 1 {
+            writer
+                .add_interface(reader.interfaces().next().unwrap())
+                .unwrap();
+        }
+        writer.write(&record).unwrap();
+    }
+    fs::write(&near, writer.finish().unwrap()).unwrap();
+    let flow = flow_of(&near);
+    assert_eq!(flow["conn_state"], "SF", "{flow}");
+    assert_eq!(flow["orig_lost"], Value::Null, "{flow}");
 }
 
 #[test]

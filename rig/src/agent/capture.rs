@@ -438,5 +438,6 @@ fn write(
         orig_len_bytes: frame.orig_len_bytes,
         data: Cow::Borrowed(frame.data),
         comments: comments.map_or(Cow::Borrowed(&[]), Cow::Owned),
+        delivery: None,
     })
 }

@@ -5,11 +5,8 @@ use std::io::Read;
 use super::Analyzer;
 use super::passed_over::PassedOver;
 use crate::pcapng::{Direction, Frame, Reader, Record};
-use crate::reconcile::{Fate, LOST_COMMENT, UNSENT_COMMENT};
+use crate::reconcile::Fate;
 use crate::wire::{Captured, Checksum, Checksums, Decoder, LinkType};
-
-/// How the comments begin that a run writes to packets that never arrived as they were sent.
-pub const LOSSES: [&str; 3] = ["lost on link ", "corrupted on link ", "never arrives: "];
 
 /// Hands the frames of a capture to an [`Analyzer`], fragments put together.
 #[derive(Debug, Default)]
@@ -83,7 +80,7 @@ impl Feed {
                 self.passed_over
                     .count_transport(&packet.transport, || record.is_cut());
                 analyzer.at_place(record.interface.0);
-                let fate = told_fate(record).unwrap_or(fate);
+                let fate = record.delivery.map_or(fate, Fate::from);
                 if fate == Fate::Unwatched {
                     analyzer.push(number, record.at, &packet);
                 } else {
@@ -119,18 +116,4 @@ impl Feed {
             analyzer.push(frame, at, &packet);
         }
     }
-}
-
-/// What the comments of a record say that became of it.
-#[inline]
-fn told_fate(record: &Record<'_>) -> Option<Fate> {
-    let tells = |comment: &String| {
-        if LOSSES.iter().any(|loss| comment.starts_with(loss)) || comment.starts_with(LOST_COMMENT)
-        {
-            Some(Fate::Lost)
-        } else {
-            comment.starts_with(UNSENT_COMMENT).then_some(Fate::Unsent)
-        }
-    };
-    record.comments.iter().find_map(tells)
 }

@@ -57,7 +57,7 @@ mod hops;
 mod step;
 
 pub use analyzer::{Analyzer, Options};
-pub use capture::{Feed, LOSSES};
+pub use capture::Feed;
 pub use doubted::WrongChecksums;
 pub use expiry::{CLOSE_DELAY, Timeouts};
 pub use fast_open::{FastOpen, FastOpenAnswer, FastOpenOutcome};

@@ -151,9 +151,7 @@ fn aside(
     let spool = Spool::new(file, &outline.interfaces, &outline.names);
     let mut spool = spool.map_err(|error| (error, 0))?;
     while let Some(passage) = joining.next_packet() {
-        let comment = passage.comment(args.delays);
-        let mut record = passage.record;
-        record.comments.to_mut().extend(comment);
+        let record = passage.into_record(args.delays);
         if let Err(error) = spool.write(&record) {
             return Err((error, spool.len_bytes()));
         }

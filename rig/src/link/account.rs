@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::settings::percent;
-use crate::analysis::LOSSES;
+use crate::pcapng::Delivery;
 use crate::units::{Timestamp, show_duration};
 
 /// The most losses that are kept, and the most other deeds; further ones are counted.
@@ -189,7 +189,7 @@ impl What {
     #[must_use]
     pub fn comment(&self, link: &str) -> String {
         match self {
-            Self::Lost(loss) => format!("{}{link}: {loss}", LOSSES[0]),
+            Self::Lost(loss) => format!("lost on link {link}: {loss}"),
             Self::Delayed {
                 by,
                 instead_of,
@@ -207,7 +207,7 @@ impl What {
             Self::Reordered => format!("overtakes others on link {link}: reorder"),
             Self::Duplicated => format!("sent twice by link {link}: duplicate"),
             Self::Corrupted { bit } => {
-                format!("{}{link}: bit {bit} behind the IP header", LOSSES[1])
+                format!("corrupted on link {link}: bit {bit} behind the IP header")
             }
             Self::Translated { from, to } => {
                 format!("translated by link {link}: {from} becomes {to}")
@@ -215,10 +215,14 @@ impl What {
         }
     }
 
-    /// Whether the packet never arrives as it was sent.
+    /// What became of the packet, where it never arrives as it was sent.
     #[must_use]
-    pub fn is_loss(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Corrupted { .. })
+    pub fn delivery(&self) -> Option<Delivery> {
+        match self {
+            Self::Lost(_) => Some(Delivery::Lost),
+            Self::Corrupted { .. } => Some(Delivery::Corrupted),
+            _ => None,
+        }
     }
 }
 
@@ -230,7 +234,7 @@ impl LinkAccount {
             *self.lost.entry(loss.word().to_owned()).or_default() += 1;
         }
         // Losses have places of their own: the checks go by them.
-        let recorded = &mut self.recorded[usize::from(!what.is_loss())];
+        let recorded = &mut self.recorded[usize::from(what.delivery().is_none())];
         if *recorded < MAX_DEEDS {
             *recorded += 1;
             self.deeds.push(Deed {
@@ -241,7 +245,7 @@ impl LinkAccount {
             });
         } else {
             self.unrecorded += 1;
-            self.unrecorded_losses += u64::from(what.is_loss());
+            self.unrecorded_losses += u64::from(what.delivery().is_some());
         }
     }
 }

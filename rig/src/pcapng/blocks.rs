@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::delivery::Delivery;
 use super::record::{Direction, Interface, InterfaceId, Section, Statistics};
 use crate::units::Timestamp;
 use crate::wire::LinkType;
@@ -44,6 +45,7 @@ const PACKET_FLAGS: u16 = 2;
 const PACKET_DROPCOUNT: u16 = 4;
 /// Options of every block.
 const COMMENT: u16 = 1;
+const CUSTOM_TEXT: u16 = 2988;
 
 /// Byte order of a section or a pcap file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -297,15 +299,29 @@ pub(super) fn obsolete_drops(order: Order, body: &[u8]) -> u64 {
     }
 }
 
-/// Direction, comments, and how many packets were lost before it, among a packet block's options.
-pub(super) fn packet_options(order: Order, bytes: &[u8]) -> (Option<Direction>, Vec<String>, u64) {
-    let (mut direction, mut comments, mut drops) = (None, Vec::new(), 0);
+/// What the options of a packet block say.
+#[derive(Debug, Default)]
+pub(super) struct PacketOptions {
+    pub(super) direction: Option<Direction>,
+    pub(super) comments: Vec<String>,
+    pub(super) delivery: Option<Delivery>,
+    /// How many packets were lost before it.
+    pub(super) drops: u64,
+}
+
+/// Reads the options of a packet block.
+pub(super) fn packet_options(order: Order, bytes: &[u8]) -> PacketOptions {
+    let mut found = PacketOptions::default();
     for (code, value) in options(order, bytes) {
         match (code, value.len()) {
-            (COMMENT, _) => comments.push(text(value)),
-            (PACKET_DROPCOUNT, 8) => drops = order.u64(value, 0),
+            (COMMENT, _) => found.comments.push(text(value)),
+            (PACKET_DROPCOUNT, 8) => found.drops = order.u64(value, 0),
+            (CUSTOM_TEXT, 4..) => {
+                let delivery = Delivery::read(order.u32(value, 0), &value[4..]);
+                found.delivery = delivery.or(found.delivery);
+            }
             (PACKET_FLAGS, 4) => {
-                direction = match order.u32(value, 0) & 0b11 {
+                found.direction = match order.u32(value, 0) & 0b11 {
                     1 => Some(Direction::Inbound),
                     2 => Some(Direction::Outbound),
                     _ => None,
@@ -314,7 +330,7 @@ pub(super) fn packet_options(order: Order, bytes: &[u8]) -> (Option<Direction>, 
             _ => {}
         }
     }
-    (direction, comments, drops)
+    found
 }
 
 /// An interface statistics block: number of the interface within its section, tick count, counts.

@@ -12,6 +12,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::delivery::Delivery;
 use super::forwarded::{self, Forwarded};
 use super::reader::{OpenError, Reader, Stop};
 use super::record::{Direction, Interface, InterfaceId, Record, Section, Statistics};
@@ -82,6 +83,8 @@ pub struct MergeNotes {
     pub names: Vec<(IpAddr, String)>,
     /// Frame number and comment; a frame may have several, shown in this order.
     pub comments: Vec<(u64, String)>,
+    /// Frame number, and what became of the packet.
+    pub deliveries: HashMap<u64, Delivery>,
     /// Comment on the whole file.
     pub section_comment: String,
 }
@@ -207,15 +210,17 @@ impl Merged {
         // Before the packets, so that the names are known to whoever reads it as a stream.
         writer.names(&notes.names)?;
         for (frame, record) in (1..).zip(&self.records) {
-            match comments.get(&frame) {
-                None => writer.write(record)?,
-                Some(more) => {
-                    let mut commented = record.clone();
-                    let all = commented.comments.to_mut();
-                    all.extend(more.iter().map(|&comment| comment.to_owned()));
-                    writer.write(&commented)?;
-                }
+            let delivery = notes.deliveries.get(&frame).copied();
+            let more = comments.get(&frame).map_or(&[][..], Vec::as_slice);
+            if delivery.is_none() && more.is_empty() {
+                writer.write(record)?;
+                continue;
             }
+            let mut noted = record.clone();
+            noted.delivery = delivery.or(noted.delivery);
+            let all = noted.comments.to_mut();
+            all.extend(more.iter().map(|&comment| comment.to_owned()));
+            writer.write(&noted)?;
         }
         for (interface, at, statistics) in &self.statistics {
             writer.statistics(*interface, *at, statistics)?;
@@ -513,16 +518,19 @@ mod tests {
                 (1, "other".to_owned()),
                 (2, "second".to_owned()),
             ],
+            deliveries: HashMap::from([(2, Delivery::Lost), (3, Delivery::Corrupted)]),
             section_comment: "cell".to_owned(),
         };
         let file = two_hosts().write(Vec::new(), &notes).unwrap();
         let mut reader = Reader::new(&file[..]).unwrap();
-        let mut comments = Vec::new();
+        let (mut comments, mut deliveries) = (Vec::new(), Vec::new());
         while let Some(frame) = reader.next_frame() {
+            deliveries.extend(frame.record.delivery);
             let all = frame.record.comments.iter();
             comments.extend(all.map(|c| (frame.number, c.clone())));
         }
         assert_eq!(reader.stop(), None);
+        assert_eq!(deliveries, [Delivery::Lost, Delivery::Corrupted]);
         let expected = [(1, "other"), (2, "first"), (2, "second")];
         assert_eq!(comments, expected.map(|(f, c)| (f, c.to_owned())));
         assert_eq!(reader.names(), notes.names);

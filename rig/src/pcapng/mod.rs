@@ -4,6 +4,7 @@
 //! The formats are those of `draft-ietf-opsawg-pcap` and `draft-ietf-opsawg-pcapng`. A [`Writer`]
 //! takes [`Record`]s; a [`Reader`] gives them, with the frame numbers that Wireshark shows.
 
+mod delivery;
 mod input;
 mod pcap;
 mod reader;
@@ -21,6 +22,7 @@ mod merge;
 mod spool;
 mod unreached;
 
+pub use delivery::Delivery;
 pub use merge::{HostCapture, MergeError, MergeNotes, Merged};
 pub use reader::{OpenError, Reader, Stop, StopReason};
 pub use record::{Direction, Frame, Interface, InterfaceId, Record, Section, Statistics};

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::io::Read;
 use std::net::IpAddr;
 
-use super::blocks::{self, Clock, Order, PacketHead, kind};
+use super::blocks::{self, Clock, Order, PacketHead, PacketOptions, kind};
 use super::input::Input;
 use super::packed::{LEGACY_LZ4, Packer};
 use super::pcap::{HEADER_BYTES, Layout};
@@ -311,23 +311,27 @@ impl<R: Read> Reader<R> {
         let body = &self.input.last(found.taken)[..found.body_len];
         let data = &body[head.data_at..head.data_at + head.data_len];
         let options = body.get(head.options_at..).unwrap_or_default();
-        let (direction, comments) = match &self.format {
+        let said = match &self.format {
             Format::Pcapng { order, .. } if !options.is_empty() => {
-                let (direction, comments, drops) = blocks::packet_options(*order, options);
-                if drops > 0 {
-                    self.note_drops(drops);
+                let said = blocks::packet_options(*order, options);
+                if said.drops > 0 {
+                    self.note_drops(said.drops);
                 }
-                (direction, comments)
+                said
             }
-            _ => (found.direction, Vec::new()),
+            _ => PacketOptions {
+                direction: found.direction,
+                ..PacketOptions::default()
+            },
         };
         Record {
             interface: found.interface,
             at: found.at,
-            direction,
+            direction: said.direction,
             orig_len_bytes: head.orig_len_bytes,
             data: Cow::Borrowed(data),
-            comments: Cow::Owned(comments),
+            comments: Cow::Owned(said.comments),
+            delivery: said.delivery,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::delivery::Delivery;
 use crate::units::Timestamp;
 use crate::wire::LinkType;
 
@@ -59,6 +60,8 @@ pub struct Record<'a> {
     pub data: Cow<'a, [u8]>,
     /// Its comments (`opt_comment`).
     pub comments: Cow<'a, [String]>,
+    /// What became of it, where the file says so.
+    pub delivery: Option<Delivery>,
 }
 
 /// A packet as a file has it.
@@ -83,6 +86,7 @@ impl<'a> Record<'a> {
             orig_len_bytes: u32::try_from(data.len()).unwrap_or(u32::MAX),
             data: Cow::Borrowed(data),
             comments: Cow::Borrowed(&[]),
+            delivery: None,
         }
     }
 
@@ -107,6 +111,7 @@ impl<'a> Record<'a> {
                 Cow::Borrowed([]) => Cow::Borrowed(&[]),
                 some => Cow::Owned(some.into_owned()),
             },
+            delivery: self.delivery,
         }
     }
 }

@@ -52,6 +52,35 @@ fn sample_records() -> Vec<Record<'static>> {
     ]
 }
 
+#[test]
+fn what_became_of_packets_is_data_and_comments_are_not() {
+    let mut writer = Writer::new(Vec::new(), &sample_section()).unwrap();
+    let id = writer.add_interface(&interface("a")).unwrap();
+    let comments = [
+        "lost on link a: loss",
+        "never arrives: b",
+        "rig packet lost",
+    ];
+    let comments = comments.map(str::to_owned);
+    let deliveries = || Delivery::ALL.into_iter().map(Some).chain([None]);
+    for delivery in deliveries() {
+        let record = Record {
+            comments: Cow::Borrowed(&comments),
+            delivery,
+            ..Record::new(id, Timestamp(1), b"abcde")
+        };
+        writer.write(&record).unwrap();
+    }
+    let file = writer.finish().unwrap();
+    let mut reader = Reader::new(&file[..]).unwrap();
+    for delivery in deliveries() {
+        let record = reader.next_frame().unwrap().record;
+        assert_eq!(record.delivery, delivery);
+        assert_eq!(*record.comments, comments);
+    }
+    assert_eq!(reader.next_frame(), None);
+}
+
 fn sample_names() -> Vec<(IpAddr, String)> {
     vec![
         (IpAddr::from([10, 0, 0, 1]), "alice".to_owned()),

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use pcap_file::pcapng::blocks::custom::CustomUtf8Option;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
@@ -20,6 +21,7 @@ use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeade
 use pcap_file::pcapng::{Block, PcapNgBlock, PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
+use super::delivery::ENTERPRISE;
 use super::record::{Direction, Interface, InterfaceId, Record, Section, Statistics};
 use crate::units::Timestamp;
 
@@ -147,6 +149,12 @@ impl<W: Write> Writer<W> {
         options.extend(record.comments.iter().map(|comment| {
             let comment = cut(comment, MAX_OPTION_BYTES).into();
             EnhancedPacketOption::Common(CommonOption::Comment(comment))
+        }));
+        options.extend(record.delivery.map(|delivery| {
+            EnhancedPacketOption::Common(CommonOption::CustomUtf8Copiable(CustomUtf8Option {
+                pen: ENTERPRISE,
+                value: delivery.text().into(),
+            }))
         }));
         let captured = u32::try_from(record.data.len()).unwrap_or(u32::MAX);
         let block = Block::EnhancedPacket(EnhancedPacketBlock {

@@ -14,7 +14,7 @@ use super::source::{ReconcileError, Source, counted, moved, point};
 use super::survey::{CHUNK, Survey, Surveyed};
 use super::window::{Outcome, Seen, Window};
 use crate::pcapng::{
-    Interface, InterfaceId, MAX_INTERFACES, MergeError, Reader, Record, Statistics, Stop,
+    Delivery, Interface, InterfaceId, MAX_INTERFACES, MergeError, Reader, Record, Statistics, Stop,
 };
 use crate::units::{Timestamp, show_duration};
 use crate::wire::LinkType;
@@ -117,12 +117,6 @@ struct Reading<R: Read> {
     /// All records before have come.
     reached_ns: i128,
 }
-
-/// How the comment of a packet begins that never arrived; the last place that saw it follows.
-pub const LOST_COMMENT: &str = "lost: last seen at ";
-
-/// The comment of a packet that its sender's place did not record.
-pub const UNSENT_COMMENT: &str = "not recorded where it was sent";
 
 /// How long packets are taken to be under way at most where nothing tells it.
 const LONG_NS: i128 = 1_000_000_000;
@@ -237,6 +231,7 @@ impl<R: Read + Seek> Reconciliation<R> {
                 orig_len_bytes: slot.orig_len_bytes,
                 data: slot.data.as_slice().into(),
                 comments: slot.comments.as_slice().into(),
+                delivery: slot.delivery,
             },
             link: slot.link,
             place: slot.sighting.place,
@@ -552,15 +547,29 @@ impl Tally {
     }
 }
 
-impl Passage<'_> {
+impl<'a> Passage<'a> {
+    /// The packet for the merged capture, with what became of it: as data, and in words as [`Passage::comment`] has them.
+    #[must_use]
+    pub fn into_record(self, delays: bool) -> Record<'a> {
+        let comment = self.comment(delays);
+        let mut record = self.record;
+        record.comments.to_mut().extend(comment);
+        record.delivery = record.delivery.or(match self.fate {
+            Fate::Lost => Some(Delivery::Lost),
+            Fate::Unsent => Some(Delivery::Unsent),
+            Fate::Arrived(_) | Fate::Unwatched => None,
+        });
+        record
+    }
+
     /// A comment for the merged capture: on a packet that was lost, and, with `delays`, on one that
     /// arrived.
     #[must_use]
     pub fn comment(&self, delays: bool) -> Option<String> {
         let last = self.last_seen;
         match self.fate {
-            Fate::Lost => Some(format!("{LOST_COMMENT}{last}")),
-            Fate::Unsent => Some(UNSENT_COMMENT.to_owned()),
+            Fate::Lost => Some(format!("lost: last seen at {last}")),
+            Fate::Unsent => Some("not recorded where it was sent".to_owned()),
             Fate::Arrived(delay) if delays => {
                 Some(format!("arrived at {last} after {}", show_duration(delay)))
             }

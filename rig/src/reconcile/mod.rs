@@ -31,7 +31,7 @@ mod join;
 
 pub use clocks::{Alignment, Clock};
 pub use copies::Repeated;
-pub use join::{LOST_COMMENT, Outline, Passage, Reconciliation, Tally, UNSENT_COMMENT};
+pub use join::{Outline, Passage, Reconciliation, Tally};
 pub use passage::Fate;
 pub use source::{ReconcileError, Source};
 

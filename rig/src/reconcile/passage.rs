@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::sighting::{Place, Same, Sighting, Spot};
-use crate::pcapng::Direction;
+use crate::pcapng::{Delivery, Direction};
 use crate::wire::Route;
 
 /// How many earlier packets that look the same a record may belong to.
@@ -23,6 +23,15 @@ pub enum Fate {
     /// It was recorded where it arrived and not at its sender, which was recording: that capture
     /// is not complete.
     Unsent,
+}
+
+impl From<Delivery> for Fate {
+    fn from(delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::Lost | Delivery::Corrupted => Self::Lost,
+            Delivery::Unsent => Self::Unsent,
+        }
+    }
 }
 
 /// What became of a packet by where it was seen, and what it is otherwise.

@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use super::passage::Judged;
 use super::recut::Piece;
 use super::sighting::{Place, Same, Sighting};
-use crate::pcapng::Record;
+use crate::pcapng::{Delivery, Record};
 use crate::wire::{LinkType, Route};
 
 /// How many records are kept at once, and how many bytes of them.
@@ -56,6 +56,7 @@ pub(super) struct Slot {
     pub(super) orig_len_bytes: u32,
     pub(super) data: Vec<u8>,
     pub(super) comments: Vec<String>,
+    pub(super) delivery: Option<Delivery>,
     /// The next one of its group.
     next: Option<usize>,
     /// What became of the packet that it stands for.
@@ -195,6 +196,7 @@ impl Window {
             orig_len_bytes: seen.record.orig_len_bytes,
             data,
             comments: seen.record.comments.into_owned(),
+            delivery: seen.record.delivery,
             next: None,
             outcome: None,
         };

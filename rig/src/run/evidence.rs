@@ -1,6 +1,6 @@
 //! What was observed of a cell becomes its evidence on disk and its verdict.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::judge::{
     Account, Annotation, CheckReport, Evidence, HostEvidence, HostOutage, Judgement, LinkDeed,
     Marks, TakenFrame, Verdict, judge, node_of, taken_doubt,
 };
-use crate::pcapng::{HostCapture, MergeNotes, Merged};
+use crate::pcapng::{Delivery, HostCapture, MergeNotes, Merged};
 use crate::plan::Plan;
 use crate::reconcile::Fate;
 use crate::units::{HostName, Timestamp};
@@ -99,8 +99,9 @@ pub(super) fn settle(gathered: Gathered) -> Result<Settled, BackendError> {
         frame: one.frame,
         comment: format!("never arrives: taken between {} and {}", one.from, one.to),
     }));
+    let deliveries = deliveries_of(&deeds, &unarrived);
     let evidence = Evidence {
-        flows: flows_of(&merged, &deeds, &unarrived),
+        flows: flows_of(&merged, &deliveries),
         deeds,
         hosts,
         nodes: observed.nodes,
@@ -126,7 +127,8 @@ pub(super) fn settle(gathered: Gathered) -> Result<Settled, BackendError> {
     comments.extend(unarrived);
     comments.extend(link_marks(&evidence, &observed.link_changes, &merged));
     let wire = folder.join("wire.pcapng");
-    write_wire(&wire, &merged, &plan, &evidence.hosts, comments)?;
+    let notes = notes(&plan, &evidence.hosts, comments, deliveries);
+    write_wire(&wire, &merged, &notes)?;
     let mut screens = observed.screens;
     if judgement.verdict != Verdict::Pass {
         screens.extend(last_screens);
@@ -150,9 +152,17 @@ fn write_screens(folder: &Path, screens: &[Screen]) -> Result<Vec<PathBuf>, Back
     files.collect()
 }
 
-fn flows_of(merged: &Merged, deeds: &[LinkDeed], unarrived: &[Annotation]) -> Vec<Flow> {
-    let unarrived = unarrived.iter().map(|mark| mark.frame);
-    let lost = lost_on_links(deeds).chain(unarrived).collect();
+/// What became of frames that never arrived as they were sent.
+fn deliveries_of(deeds: &[LinkDeed], unarrived: &[Annotation]) -> HashMap<u64, Delivery> {
+    let unarrived = unarrived.iter().map(|note| (note.frame, Delivery::Lost));
+    let on_links = deeds
+        .iter()
+        .filter_map(|deed| Some((deed.frame, deed.what.delivery()?)));
+    unarrived.chain(on_links).collect()
+}
+
+fn flows_of(merged: &Merged, deliveries: &HashMap<u64, Delivery>) -> Vec<Flow> {
+    let lost = deliveries.keys().copied().collect();
     let analyzer = Analyzer::new(Options {
         keep_events: true,
         keep_payload: true,
@@ -162,7 +172,7 @@ fn flows_of(merged: &Merged, deeds: &[LinkDeed], unarrived: &[Annotation]) -> Ve
 
 /// Frames that links have lost or damaged.
 fn lost_on_links(deeds: &[LinkDeed]) -> impl Iterator<Item = u64> {
-    let losses = deeds.iter().filter(|deed| deed.what.is_loss());
+    let losses = deeds.iter().filter(|deed| deed.what.delivery().is_some());
     losses.map(|deed| deed.frame)
 }
 
@@ -407,16 +417,16 @@ fn taken_frames(outages: &[HostOutage], merged: &Merged) -> Vec<TakenFrame> {
     found.collect()
 }
 
-fn write_wire(
-    path: &Path,
-    merged: &Merged,
+/// What is written beside the packets of `wire.pcapng`.
+fn notes(
     plan: &Plan,
     hosts: &BTreeMap<HostName, HostEvidence>,
     mut comments: Vec<Annotation>,
-) -> Result<(), BackendError> {
+    deliveries: HashMap<u64, Delivery>,
+) -> MergeNotes {
     comments.sort();
     comments.dedup();
-    let names: Vec<(IpAddr, String)> = plan
+    let names = plan
         .hosts
         .iter()
         .flat_map(|host| {
@@ -425,17 +435,21 @@ fn write_wire(
                 .map(|one| (IpAddr::V4(one.address), host.name.to_string()))
         })
         .collect();
-    let notes = MergeNotes {
+    MergeNotes {
         names,
         comments: comments
             .into_iter()
             .map(|one| (one.frame, one.comment))
             .collect(),
+        deliveries,
         section_comment: section_comment(plan, hosts),
-    };
+    }
+}
+
+fn write_wire(path: &Path, merged: &Merged, notes: &MergeNotes) -> Result<(), BackendError> {
     let file = File::create(path).map_err(|error| unwritable(path, &error))?;
     merged
-        .write(file, &notes)
+        .write(file, notes)
         .map(drop)
         .map_err(|error| BackendError::machine(format!("write {}: {error}", path.display())))
 }

@@ -40,14 +40,11 @@ fn show(joining: &mut Reconciliation<File>, request: Request) -> Result<Rest, Se
     let mut number = 0;
     while let Some(passage) = joining.next_packet() {
         number += 1;
-        let comment = passage.comment(false);
-        let fate = passage.fate;
-        let mut record = passage.record;
-        record.comments.to_mut().extend(comment);
+        let (fate, link) = (passage.fate, passage.link);
         let frame = Frame {
             number,
-            link: passage.link,
-            record,
+            link,
+            record: passage.into_record(false),
         };
         session.push_reconciled(&frame, fate);
         if streams && session.has_ended() {
