@@ -40,7 +40,7 @@ const MAX_HOSTS_BYTES: u64 = 1024 * 1024;
 /// How long an answer may be kept, in seconds: a program may change the file.
 const KEPT_FOR: Ttl = Ttl::ZERO;
 
-/// Errors of the socket in a row after which the service gives up.
+/// Errors of receiving in a row after which the service gives up.
 const MAX_ERRORS: u32 = 100;
 
 /// The server, as long as it lives.
@@ -80,19 +80,19 @@ async fn serve(socket: UdpSocket, hosts: &'static Path) {
     let mut question = [0; MAX_QUESTION_BYTES];
     let mut errors = 0;
     while errors < MAX_ERRORS {
-        let received = socket.recv_from(&mut question).await;
-        let sent = match received {
-            Ok((length, from)) => match answer(&question[..length], &read_names(hosts)) {
-                Some(answer) => socket.send_to(&answer, from).await.map(|_| ()),
-                None => Ok(()),
-            },
-            Err(error) => Err(error),
-        };
-        match sent {
-            Ok(()) => errors = 0,
+        let (length, from) = match socket.recv_from(&mut question).await {
+            Ok(received) => received,
             Err(error) => {
                 errors += 1;
-                tracing::debug!(%error, "a question for a name could not be answered");
+                tracing::debug!(%error, "no question for a name could be received");
+                continue;
+            }
+        };
+        errors = 0;
+        if let Some(answer) = answer(&question[..length], &read_names(hosts)) {
+            // Whoever asks under an address that cannot be answered ends nothing.
+            if let Err(error) = socket.send_to(&answer, from).await {
+                tracing::debug!(%error, %from, "a question for a name could not be answered");
             }
         }
     }
