@@ -21,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial!(fn names_that_are_not_there_are_answered_at_once),
         trial!(fn programs_that_start_others_are_followed_and_not_taken_for_these),
         trial!(fn repeats_are_counted_as_their_senders_kernel_counts_them),
+        trial!(fn a_mark_holds_sixty_thousand_sockets),
         trial!(async fn wireshark_reads_the_wire_as_it_was),
         trial!(async fn tshark_counts_the_same_connections),
         trial!(async fn what_a_fault_loses_is_marked_and_nothing_of_it_is_left),
@@ -148,6 +149,18 @@ fn programs_that_start_others_are_followed_and_not_taken_for_these() {
         ["before this packet: SIGKILL server"],
         "{comments:?}"
     );
+}
+
+fn a_mark_holds_sixty_thousand_sockets() {
+    let temp = Folder::new();
+    let out = temp.path().join("out");
+    let report = passes("tests/engine/many-sockets.yaml", &out, &[]);
+    assert_eq!(report["counts"]["pass"], 1, "{report}");
+    let file = cell_folder(&out, "many-sockets").join("sockets.json");
+    let tables: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let table = &tables["full"]["hub"];
+    assert!(table["sockets"].as_array().unwrap().len() >= 60_000);
+    assert!(table["from"].as_u64() < table["until"].as_u64());
 }
 
 fn repeats_are_counted_as_their_senders_kernel_counts_them() {

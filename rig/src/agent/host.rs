@@ -24,6 +24,7 @@ use super::protocol::{
     AgentError, AgentErrorKind, HOLD_SOCKET, HostFile, LinkChange, Names, PIECE_BYTES, PathProbe,
     Request, Response,
 };
+use super::tables::Tables;
 use super::waiting::{Goal, wait_for};
 use super::{display, interfaces, outage, route, routes, signals, sockets};
 use crate::link::{LinkOrder, Route};
@@ -38,6 +39,7 @@ pub(super) struct Host {
     processes: Processes,
     programs: Programs,
     attempts: Attempts,
+    tables: Tables,
     capture_path: PathBuf,
     recording: Mutex<Recording>,
     kept: AtomicBool,
@@ -71,6 +73,7 @@ impl Host {
             programs: Programs::new(processes.clone()),
             processes,
             attempts: Attempts::default(),
+            tables: Tables::default(),
             capture_path,
             recording: Mutex::new(Recording::NotYet),
             kept: AtomicBool::new(false),
@@ -159,7 +162,8 @@ impl Host {
             Request::Read { file, from } => self.read(file, from).await,
             Request::Probe { probes } => self.probe(&probes).await,
             Request::AwaitProbes { numbers, within } => self.await_probes(numbers, within).await,
-            Request::Sockets => self.sockets(),
+            Request::Sockets => self.sockets().await,
+            Request::MoreSockets { table, from } => self.more_sockets(table, from),
             Request::Link { change } => self.change_link(change).await,
             Request::Keep => {
                 self.kept.store(true, Ordering::Relaxed);
@@ -338,22 +342,39 @@ impl Host {
         Ok(Response::Changed { at })
     }
 
-    fn sockets(&self) -> Result<Response, AgentError> {
-        let at = Timestamp::now();
-        let sockets = sockets::table(&self.processes.look())
+    /// Reads the tables on a thread of its own: tens of thousands of sockets take a while, and others ask meanwhile.
+    async fn sockets(&self) -> Result<Response, AgentError> {
+        let processes = self.processes.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let at = Timestamp::now();
+            let table = sockets::table(&processes.look())?;
+            Ok((at, Timestamp::now(), table))
+        });
+        let (at, until, table) = reading
+            .await
+            .map_err(io::Error::from)
+            .flatten()
             .map_err(|error| system("read", "the socket tables", &error))?;
-        let until = Timestamp::now();
         // Who looks after SYNs may come too late to see the program of a short connection.
-        for row in sockets
-            .iter()
-            .filter(|row| row.remote.port() != 0)
-            .take(MAX_REMEMBERED)
-        {
+        let connections = table.iter().filter(|row| row.remote.port() != 0);
+        for row in connections.take(MAX_REMEMBERED) {
             if let Some(node) = &row.node {
                 self.processes.remember(row.local, row.remote, node);
             }
         }
-        Ok(Response::Sockets { at, until, sockets })
+        let (sockets, rest) = self.tables.begin(table);
+        Ok(Response::Sockets {
+            at,
+            until,
+            sockets,
+            rest,
+        })
+    }
+
+    fn more_sockets(&self, table: u64, from: usize) -> Result<Response, AgentError> {
+        let more = self.tables.more(table, from);
+        let (sockets, more) = more.ok_or_else(|| protocol("no such rows are kept"))?;
+        Ok(Response::MoreSockets { sockets, more })
     }
 
     async fn crash(&self) -> Result<Response, AgentError> {

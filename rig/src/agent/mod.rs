@@ -38,6 +38,7 @@ mod processes;
 mod programs;
 mod signals;
 mod sockets;
+mod tables;
 mod waiting;
 
 mod sys;

@@ -33,6 +33,9 @@ pub const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
 /// How much of a file one answer holds, in bytes. In base64 it takes a third more, which fits into a line.
 pub const PIECE_BYTES: usize = 512 * 1024;
 
+/// The most rows of a socket table: both ends of a connection from each port of an address.
+pub const MAX_SOCKET_ROWS: usize = 131_072;
+
 /// A request with the id that its reply will carry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestLine {
@@ -197,6 +200,13 @@ pub enum Request {
     },
     /// Read the socket tables. Answered by [`Response::Sockets`].
     Sockets,
+    /// Hand over more of a table that was read: of that very reading. Answered by [`Response::MoreSockets`].
+    MoreSockets {
+        /// The table, by the number that its first rows came with.
+        table: u64,
+        /// How many rows have come.
+        from: usize,
+    },
     /// Change what the link of this host does. Answered by [`Response::Changed`].
     Link {
         /// To what.
@@ -403,6 +413,16 @@ pub enum Response {
         until: Timestamp,
         /// One row a socket, listening ones first.
         sockets: Vec<SocketRow>,
+        /// Where there are more than fit an answer: the number by which [`Request::MoreSockets`] asks for them.
+        #[serde(default)]
+        rest: Option<u64>,
+    },
+    /// More rows of a socket table.
+    MoreSockets {
+        /// The next ones.
+        sockets: Vec<SocketRow>,
+        /// There are more after them.
+        more: bool,
     },
     /// The link does as it was told.
     Changed {

@@ -18,11 +18,8 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use super::netlink;
 use super::processes::Snapshot;
-use super::protocol::{NAME_SERVER, SocketRow, SocketTimer, TimerKind};
+use super::protocol::{MAX_SOCKET_ROWS, NAME_SERVER, SocketRow, SocketTimer, TimerKind};
 use crate::units::NodeName;
-
-/// The most rows of a socket table: what fits a reply line at 340 bytes a row.
-pub(super) const MAX_SOCKET_ROWS: usize = 12_000;
 
 /// A cookie that matches any socket (`INET_DIAG_NOCOOKIE`).
 const ANY_COOKIE: [u8; 8] = [0xff; 8];
@@ -169,7 +166,7 @@ pub(super) fn table(processes: &Snapshot) -> io::Result<Vec<SocketRow>> {
     sockets.extend(udp()?);
     if sockets.len() > MAX_SOCKET_ROWS {
         return Err(io::Error::other(format!(
-            "the host has {} sockets, a reply holds at most {MAX_SOCKET_ROWS}",
+            "the host has {} sockets or more, a table holds at most {MAX_SOCKET_ROWS}",
             sockets.len()
         )));
     }
@@ -239,7 +236,13 @@ fn dump(family: u8, protocol: u8, states: &StateFlags) -> io::Result<Vec<KernelS
             SocketId::new_v6()
         },
     };
-    match ask(request, NLM_F_REQUEST | NLM_F_DUMP, None, usize::MAX) {
+    // One more than a table holds is told as too many.
+    match ask(
+        request,
+        NLM_F_REQUEST | NLM_F_DUMP,
+        None,
+        MAX_SOCKET_ROWS + 1,
+    ) {
         // A kernel without IPv6 has no such sockets.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
         answer => answer,

@@ -2,6 +2,7 @@
 //! kernel reports at a mark. Where they contradict each other, one of them is wrong, and neither can be
 //! relied on.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -29,8 +30,9 @@ pub(super) fn doubt(evidence: &Evidence) -> Option<String> {
             let Some(flows) = evidence.views.get(host) else {
                 continue;
             };
+            let flows = by_ends(flows);
             let rows = table.sockets.iter().filter(|row| is_connection(row));
-            let told = rows.filter_map(|row| contradiction(row, table, flows, host, evidence));
+            let told = rows.filter_map(|row| contradiction(row, table, &flows, host, evidence));
             found.extend(told.map(|told| (mark, host, told)));
         }
     }
@@ -87,16 +89,36 @@ fn is_connection(row: &SocketRow) -> bool {
     row.proto == "tcp" && row.remote.port() != 0
 }
 
+/// TCP flows by their ends, the lesser one first: a table may have as many rows as there are flows.
+type ByEnds<'a> = HashMap<[SocketAddr; 2], Vec<&'a Flow>>;
+
+fn by_ends(flows: &[Flow]) -> ByEnds<'_> {
+    let mut found = ByEnds::new();
+    for flow in flows.iter().filter(|flow| flow.proto == Proto::Tcp) {
+        let both = ends(flow.orig, flow.resp);
+        found.entry(both).or_default().push(flow);
+    }
+    found
+}
+
+fn ends(one: SocketAddr, other: SocketAddr) -> [SocketAddr; 2] {
+    // Scopes and labels of IPv6 are not in every source.
+    let [one, other] = [one, other].map(|end| SocketAddr::new(end.ip(), end.port()));
+    [one.min(other), one.max(other)]
+}
+
 fn contradiction(
     row: &SocketRow,
     table: &SocketTable,
-    flows: &[Flow],
+    flows: &ByEnds<'_>,
     host: &HostName,
     evidence: &Evidence,
 ) -> Option<Contradiction> {
-    let ends = flows
-        .iter()
-        .filter_map(|flow| Some((flow, side_of(flow, row)?)));
+    let found = flows.get(&ends(row.local, row.remote));
+    let ends = found
+        .into_iter()
+        .flatten()
+        .filter_map(|&flow| Some((flow, side_of(flow, row)?)));
     // The same addresses and ports may have been used before.
     let latest = ends
         .filter(|(flow, _)| flow.first <= later(table.until, CAPTURE_LAGS))

@@ -15,7 +15,7 @@ use super::link_changes;
 use super::terminal;
 use super::transcript::{Heard, Transcript};
 use super::windows::Screen;
-use crate::agent::protocol::{Request, Response};
+use crate::agent::protocol::{MAX_SOCKET_ROWS, Request, Response};
 use crate::backend::{BackendError, LiveCell, LiveNode};
 use crate::judge::{HostOutage, Marks, NodeEvidence, SocketTable, Visit, VisitEnd, unfit};
 use crate::plan::{
@@ -415,20 +415,44 @@ impl<'a, C: LiveCell> Driver<'a, C> {
     }
 
     async fn table(&self, host: &HostName) -> Result<(HostName, SocketTable), StepError> {
-        match self.cell.ask(host, Request::Sockets).await? {
-            Response::Sockets { at, until, sockets } => {
-                let table = SocketTable {
-                    from: at,
-                    until,
-                    sockets,
-                };
-                Ok((host.clone(), table))
-            }
-            other => Err(BackendError::machine(format!(
-                "read the socket tables of host `{host}`: its agent answered {other:?}"
+        let failed = || {
+            BackendError::machine(format!(
+                "read the socket tables of host `{host}`: its agent answered something else"
             ))
-            .into()),
+        };
+        let Response::Sockets {
+            at,
+            until,
+            mut sockets,
+            mut rest,
+        } = self.cell.ask(host, Request::Sockets).await?
+        else {
+            return Err(failed().into());
+        };
+        // A long table comes in several answers, each with a row at least.
+        while let Some(table) = rest {
+            let from = sockets.len();
+            let request = Request::MoreSockets { table, from };
+            let answer = self.cell.ask(host, request).await?;
+            let Response::MoreSockets {
+                sockets: next,
+                more,
+            } = answer
+            else {
+                return Err(failed().into());
+            };
+            if next.is_empty() || from + next.len() > MAX_SOCKET_ROWS {
+                return Err(failed().into());
+            }
+            sockets.extend(next);
+            rest = rest.filter(|_| more);
         }
+        let table = SocketTable {
+            from: at,
+            until,
+            sockets,
+        };
+        Ok((host.clone(), table))
     }
 
     /// Waits for the ends that checks want to know and for the last output of ended programs, and

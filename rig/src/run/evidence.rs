@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -466,10 +467,38 @@ fn section_comment(plan: &Plan, hosts: &BTreeMap<HostName, HostEvidence>) -> Str
     format!("cell {}{more}", plan.cell)
 }
 
+/// Writes JSON with a socket a line: a table may have tens of thousands.
 fn write_sockets(path: &Path, marks: &Marks) -> Result<(), BackendError> {
-    let json = serde_json::to_vec_pretty(marks)
-        .map_err(|error| BackendError::machine(format!("write {}: {error}", path.display())))?;
-    write(path, &json)
+    let write = || -> std::io::Result<()> {
+        let mut out = BufWriter::new(File::create(path)?);
+        out.write_all(b"{")?;
+        let mut before = "\n";
+        for (mark, hosts) in marks {
+            write!(out, "{before}{}: {{", serde_json::to_string(mark)?)?;
+            let mut before_host = "\n";
+            for (host, table) in hosts {
+                let (host, from) = (serde_json::to_string(host)?, table.from.0);
+                let until = table.until.0;
+                write!(
+                    out,
+                    "{before_host}  {host}: {{ \"from\": {from}, \"until\": {until}, \"sockets\": ["
+                )?;
+                let mut before_socket = "\n    ";
+                for socket in &table.sockets {
+                    out.write_all(before_socket.as_bytes())?;
+                    serde_json::to_writer(&mut out, socket)?;
+                    before_socket = ",\n    ";
+                }
+                out.write_all(b"\n  ] }")?;
+                before_host = ",\n";
+            }
+            out.write_all(b"\n}")?;
+            before = ",\n";
+        }
+        out.write_all(b"\n}\n")?;
+        out.flush()
+    };
+    write().map_err(|error| unwritable(path, &error))
 }
 
 fn write_account(path: &Path, account: &Account) -> Result<(), BackendError> {

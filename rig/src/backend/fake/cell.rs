@@ -300,6 +300,7 @@ impl LiveCell for FakeCell {
             | Request::Probe { .. }
             | Request::AwaitProbes { .. }
             | Request::Pin { .. }
+            | Request::MoreSockets { .. }
             | Request::Read { .. } => {
                 let message = format!("do something to host {host}: nobody simulates that");
                 Err(BackendError::machine(message))
@@ -309,7 +310,12 @@ impl LiveCell for FakeCell {
                 let at = world.tick();
                 let sockets = world.sockets(host);
                 let until = world.tick();
-                Ok(Response::Sockets { at, until, sockets })
+                Ok(Response::Sockets {
+                    at,
+                    until,
+                    sockets,
+                    rest: None,
+                })
             }
             // Nothing of what it would do to packets is pretended.
             Request::Link { .. } => Ok(Response::Changed {
