@@ -366,6 +366,8 @@ pub struct SignalError(pub String);
 impl Signal {
     /// `SIGKILL`.
     pub const KILL: Self = Self(libc::SIGKILL);
+    /// `SIGINT`.
+    pub const INT: Self = Self(libc::SIGINT);
     /// `SIGTERM`.
     pub const TERM: Self = Self(libc::SIGTERM);
     /// `SIGSTOP`.

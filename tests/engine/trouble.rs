@@ -96,7 +96,10 @@ fn assert_told(name: &str, output: &Output, out: &Path) {
     let out = out.to_str().unwrap();
     for (pattern, name) in [
         // Making an image depends on what other tests have made before.
-        (r"(?m)^image (agent|chat|display|peers|windows): .*\n", ""),
+        (
+            r"(?m)^image (agent|chat|display|peers|python|windows): .*\n",
+            "",
+        ),
         // What a build prints is told now and then, by the clock.
         (
             r"(?m)^image (build-fails|file-missing): +(--->|Step \d|[^bc ]).*\n",

@@ -83,9 +83,14 @@ async fn attempt<B: Backend>(
     let last_screens = driver.last_screens().await;
     let observed = driver.observe().await;
     let hosts = close_hosts(&live, &plan).await;
+    let hint = driver.hint_of_kept_back(!run.keep).await;
     // Not before: the end of a program's input is its word to leave.
     drop(driver);
     let trouble = failure.map(|(error, place)| error.into_trouble(place));
+    let trouble = trouble.map(|(verdict, mut trouble)| {
+        trouble.hint = trouble.hint.or(hint);
+        (verdict, trouble)
+    });
     // Unless somebody may want to look at it, its removal goes on beside what follows.
     let kept = run.keep.then_some(live);
     let seen = Seen {

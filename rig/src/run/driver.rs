@@ -9,6 +9,7 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::buffering::KeptBack;
 use super::faults::Fault;
 use super::inputs::describe;
 use super::link_changes;
@@ -97,6 +98,8 @@ pub(super) struct State {
     awaited: Option<NodeName>,
     /// How the socket table that is waited for differed at last.
     unfit: Option<String>,
+    /// A text that was not heard, and may have been kept back.
+    pub(super) kept_back: Option<KeptBack>,
     screens: Vec<Screen>,
 }
 
@@ -283,13 +286,23 @@ impl<'a, C: LiveCell> Driver<'a, C> {
             Action::Start(names) => {
                 let awaited = self.state().awaited.clone();
                 let waiting = awaited.filter(|name| names.contains(name));
+                let ready = waiting.as_ref().and_then(|name| self.plan.node(name));
+                if let Some(NodePlan {
+                    name,
+                    ready: Some(Ready::Output(text)),
+                    ..
+                }) = ready
+                {
+                    self.suspect(name, text);
+                }
                 let said = waiting
                     .map(|name| self.last_words(&name))
                     .unwrap_or_default();
                 let message = format!("{}: not ready within {within}{said}", step.text);
                 StepError::Backend(BackendError::machine(message).or_at(step.place))
             }
-            Action::Hear { node, .. } => {
+            Action::Hear { node, text } => {
+                self.suspect(node, text);
                 let said = self.last_words(node);
                 StepError::Unmet(format!("{}: not within {within}{said}", step.text))
             }

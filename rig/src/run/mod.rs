@@ -1,6 +1,7 @@
 //! Cells are driven: steps with deadlines, evidence, clean-up. The runner emits [`Event`]s and
 //! prints nothing.
 
+mod buffering;
 mod cell;
 mod driver;
 mod event;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 
+use super::buffering::Stdout;
 use super::printed::{EndedLine, Printed, Wanted};
 use crate::backend::OutputChunk;
 use crate::judge::{OutputLine, VisitEnd};
@@ -62,6 +63,8 @@ struct Output {
     dropped_bytes: usize,
     /// Visits whose output has not ended.
     open: usize,
+    /// What the last visit has printed on its standard output, in bytes.
+    stdout_bytes: u64,
 }
 
 impl Output {
@@ -73,6 +76,7 @@ impl Output {
             kept_lines: 0,
             dropped_bytes: 0,
             open: 0,
+            stdout_bytes: 0,
         }
     }
 
@@ -177,7 +181,20 @@ impl Transcript {
 
     /// Says that output of a visit of `node` will come.
     pub(super) fn expect(&self, node: &NodeName) {
-        self.log().output(node).open += 1;
+        let mut log = self.log();
+        let output = log.output(node);
+        output.open += 1;
+        output.stdout_bytes = 0;
+    }
+
+    /// What a node has printed on its standard output since its start.
+    pub(super) fn stdout(&self, node: &NodeName) -> Stdout {
+        let log = self.log();
+        let output = log.outputs.get(node);
+        output.map_or_else(Stdout::default, |output| Stdout {
+            len_bytes: output.stdout_bytes,
+            unended: !output.stdout.unended().is_empty(),
+        })
     }
 
     /// Takes in the output of a visit until it ends.
@@ -349,6 +366,9 @@ impl Log {
 
     fn take(&mut self, node: &NodeName, chunk: &OutputChunk) {
         let output = self.output(node);
+        if chunk.stream == Stream::Stdout {
+            output.stdout_bytes += chunk.bytes.len() as u64;
+        }
         let ended = output.of(chunk.stream).take(&chunk.bytes);
         let kept: Vec<_> = ended
             .into_iter()
