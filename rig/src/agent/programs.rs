@@ -322,12 +322,10 @@ fn parse(line: &str) -> Option<Word> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
     use std::process::{Child, Command, Stdio};
 
     use super::*;
-    use crate::agent::protocol::{HOLD_PROGRAM, NODE_VARIABLE};
+    use crate::agent::protocol::NODE_VARIABLE;
     use crate::units::Signal;
 
     /// How long a machine may take for anything here.
@@ -335,7 +333,6 @@ mod tests {
 
     /// A real holder, as it runs in a container, and what hears it.
     struct Room {
-        _folder: tempfile::TempDir,
         programs: Programs,
         node: NodeName,
         holder: Child,
@@ -348,16 +345,14 @@ mod tests {
         }
 
         async fn with(name: &str, command: &[&str]) -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let program = folder.path().join("hold");
-            fs::write(&program, HOLD_PROGRAM).unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            // Not written here: while another test's child has the file open still, it cannot be run (`ETXTBSY`).
+            let program = concat!(env!("OUT_DIR"), "/hold");
             let socket = format!("rig-test-{}-{name}", std::process::id());
             let address = SocketAddr::from_abstract_name(&socket).unwrap();
             let listener = StdUnixListener::bind_addr(&address).unwrap();
             listener.set_nonblocking(true).unwrap();
             let listener = UnixListener::from_std(listener).unwrap();
-            let holder = Command::new(&program)
+            let holder = Command::new(program)
                 .args([&socket, name, "1"])
                 .args(command)
                 .env(NODE_VARIABLE, name)
@@ -370,7 +365,6 @@ mod tests {
             let pid = i32::try_from(holder.id()).unwrap();
             tokio::spawn(programs.clone().hear(stream, pid));
             Self {
-                _folder: folder,
                 programs,
                 node: NodeName::new(name).unwrap(),
                 holder,
