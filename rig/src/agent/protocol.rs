@@ -220,6 +220,55 @@ pub enum Request {
     Close,
 }
 
+/// How long a request itself lets its answer wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// The answer comes as soon as it can be given.
+    None,
+    /// At most this long.
+    Within(Duration),
+    /// It comes when it comes, at the latest with the end of the agent.
+    Endless,
+}
+
+impl Request {
+    /// How long this itself lets its answer wait.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        match self {
+            Self::AwaitEnded { .. } => Patience::Endless,
+            Self::AwaitStarted { within, .. }
+            | Self::AwaitListening { within, .. }
+            | Self::AwaitConnected { within, .. }
+            | Self::AwaitBound { within, .. }
+            | Self::AwaitProbes { within, .. }
+            | Self::KillUnread { within, .. }
+            | Self::Display {
+                act: DisplayAct::Await { within, .. },
+                ..
+            } => Patience::Within(*within),
+            Self::Open { .. }
+            | Self::Signal { .. }
+            | Self::Display {
+                act: DisplayAct::Gesture { .. } | DisplayAct::Picture { .. },
+                ..
+            }
+            | Self::Crash
+            | Self::Boot
+            | Self::Unplug { .. }
+            | Self::Plug { .. }
+            | Self::Read { .. }
+            | Self::Pin { .. }
+            | Self::Probe { .. }
+            | Self::Sockets
+            | Self::MoreSockets { .. }
+            | Self::Link { .. }
+            | Self::Keep
+            | Self::Close => Patience::None,
+        }
+    }
+}
+
 /// A packet that shows whether a network lets through what has another one's addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathProbe {
@@ -577,8 +626,10 @@ impl DatagramSocket {
     /// with one port the closest takes what arrives (udp(7)).
     #[must_use]
     pub fn fits(&self, local: SocketAddr, remote: SocketAddr) -> Option<u8> {
+        // A socket of IPv6 may serve IPv4 as well (ipv6(7), `IPV6_V6ONLY`).
         let fits = |own: SocketAddr, other: SocketAddr| {
-            own.ip().is_unspecified() || own.ip() == other.ip()
+            let any = own.ip().is_unspecified() && (own.is_ipv6() || other.is_ipv4());
+            any || own.ip() == other.ip()
         };
         let connected = self.remote.port() != 0;
         let possible = self.local.port() == local.port()

@@ -23,8 +23,8 @@ pub use containers::{ContainerPlan, FilePlan, UlimitPlan};
 pub use files::check_files;
 pub use types::{
     Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, HostPlan, Input, InterfacePlan,
-    LinkPlan, LossCheck, NAME_SERVER_PORT, NetworkNeeds, NetworkPlan, NodePlan, OutputCheck, Plan,
-    Ready, SocketCheck, SocketRows, Step, Subnet,
+    Lateness, LinkPlan, LossCheck, NAME_SERVER_PORT, NetworkNeeds, NetworkPlan, NodePlan,
+    OutputCheck, Plan, Ready, SocketCheck, SocketRows, Step, Subnet,
 };
 pub use validate::{sketch, validate};
 pub use windows::{DisplayPlan, Gesture, WindowAct};

@@ -325,6 +325,50 @@ pub enum Action {
     },
 }
 
+/// Whose fault it is when a step is not done in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lateness {
+    /// The programs': they did not do what the step waits for, and the cell fails.
+    Programs,
+    /// The rig's, the engine's or the machine's, which do the step themselves: the cell is an error.
+    Machine,
+}
+
+impl Action {
+    /// Whose fault it is when this is not done in time.
+    #[must_use]
+    pub fn lateness(&self) -> Lateness {
+        match self {
+            Self::Hear { .. }
+            | Self::Until(_)
+            | Self::Wait(_)
+            | Self::Stop { .. }
+            | Self::Window {
+                act: WindowAct::Await(_),
+                ..
+            } => Lateness::Programs,
+            // Whether a program is not ready or the machine could not start it in time cannot be told apart.
+            Self::Start(_)
+            | Self::Say { .. }
+            | Self::Leave { .. }
+            | Self::Kill { .. }
+            | Self::KillUnread(_)
+            | Self::Host { .. }
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Window {
+                act: WindowAct::Gesture { .. } | WindowAct::Screenshot(_),
+                ..
+            }
+            | Self::Mark(_)
+            | Self::Settle(_)
+            | Self::Link { .. }
+            | Self::Lose { .. }
+            | Self::Partition { .. } => Lateness::Machine,
+        }
+    }
+}
+
 /// How a node is given input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {

@@ -20,7 +20,7 @@ use crate::agent::protocol::{MAX_SOCKET_ROWS, Request, Response};
 use crate::backend::{BackendError, LiveCell, LiveNode};
 use crate::judge::{HostOutage, Marks, NodeEvidence, SocketTable, Visit, VisitEnd, unfit};
 use crate::plan::{
-    Action, CheckKind, HostPlan, Input, NodePlan, Plan, Ready, SocketRows, Step, WindowAct,
+    Action, CheckKind, HostPlan, Input, Lateness, NodePlan, Plan, Ready, SocketRows, Step,
 };
 use crate::units::{HostName, MarkName, NodeName, Signal, Timestamp, printable, show_duration};
 
@@ -282,46 +282,42 @@ impl<'a, C: LiveCell> Driver<'a, C> {
 
     fn overdue(&self, step: &Step) -> StepError {
         let within = show_duration(step.within);
-        match &step.action {
-            Action::Start(names) => {
-                let awaited = self.state().awaited.clone();
-                let waiting = awaited.filter(|name| names.contains(name));
-                let ready = waiting.as_ref().and_then(|name| self.plan.node(name));
-                if let Some(NodePlan {
-                    name,
-                    ready: Some(Ready::Output(text)),
-                    ..
-                }) = ready
-                {
-                    self.suspect(name, text);
-                }
-                let said = waiting
-                    .map(|name| self.last_words(&name))
-                    .unwrap_or_default();
-                let message = format!("{}: not ready within {within}{said}", step.text);
-                StepError::Backend(BackendError::machine(message).or_at(step.place))
-            }
+        let (what, more) = match &step.action {
+            Action::Start(names) => ("ready", self.not_ready(names)),
             Action::Hear { node, text } => {
                 self.suspect(node, text);
-                let said = self.last_words(node);
-                StepError::Unmet(format!("{}: not within {within}{said}", step.text))
+                ("", self.last_words(node))
             }
             Action::Until(_) => {
                 let why = self.state().unfit.take().unwrap_or_default();
-                StepError::Unmet(format!("{}: not within {within}: {why}", step.text))
+                ("", format!(": {why}"))
             }
-            Action::Wait(_)
-            | Action::Stop { .. }
-            | Action::Window {
-                act: WindowAct::Await(_),
-                ..
-            } => StepError::Unmet(format!("{}: not within {within}", step.text)),
-            // What the rig does itself and could not is not the programs' failure.
-            _ => {
-                let message = format!("{}: not done within {within}", step.text);
+            action => match action.lateness() {
+                Lateness::Programs => ("", String::new()),
+                Lateness::Machine => ("done", String::new()),
+            },
+        };
+        let not = ["not", what].join(" ");
+        let message = format!("{}: {} within {within}{more}", step.text, not.trim_end());
+        match step.action.lateness() {
+            Lateness::Programs => StepError::Unmet(message),
+            Lateness::Machine => {
                 StepError::Backend(BackendError::machine(message).or_at(step.place))
             }
         }
+    }
+
+    /// What the node that a start waits for has printed.
+    fn not_ready(&self, names: &[NodeName]) -> String {
+        let awaited = self.state().awaited.clone();
+        let Some(name) = awaited.filter(|name| names.contains(name)) else {
+            return String::new();
+        };
+        let node = self.plan.node(&name);
+        if let Some(Ready::Output(text)) = node.and_then(|node| node.ready.as_ref()) {
+            self.suspect(&name, text);
+        }
+        self.last_words(&name)
     }
 
     /// The last lines of a node, for the end of an error.

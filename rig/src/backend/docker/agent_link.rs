@@ -11,9 +11,7 @@ use futures_util::StreamExt as _;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::agent::protocol::{
-    DisplayAct, MAX_LINE_BYTES, ReplyLine, Request, RequestLine, Response,
-};
+use crate::agent::protocol::{MAX_LINE_BYTES, Patience, ReplyLine, Request, RequestLine, Response};
 use crate::backend::BackendError;
 use crate::units::{HostName, printable};
 
@@ -63,7 +61,11 @@ impl AgentLink {
 
     /// Asks, and waits for the answer.
     pub(super) async fn ask(&self, request: Request) -> Result<Response, BackendError> {
-        let allowed = own_time(&request).map(|own| REPLY_TIMEOUT + own);
+        let allowed = match request.patience() {
+            Patience::None => Some(REPLY_TIMEOUT),
+            Patience::Within(own) => Some(REPLY_TIMEOUT + own),
+            Patience::Endless => None,
+        };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, reply) = oneshot::channel();
         {
@@ -110,25 +112,6 @@ impl AgentLink {
             words => self.error(&format!("its agent ended: {words}")),
         }
     }
-}
-
-/// The time that a request itself allows its answer; none where it comes when it comes, at the latest with the end of
-/// the agent.
-fn own_time(request: &Request) -> Option<Duration> {
-    Some(match request {
-        Request::AwaitEnded { .. } => return None,
-        Request::AwaitStarted { within, .. }
-        | Request::AwaitListening { within, .. }
-        | Request::AwaitConnected { within, .. }
-        | Request::AwaitBound { within, .. }
-        | Request::AwaitProbes { within, .. }
-        | Request::KillUnread { within, .. }
-        | Request::Display {
-            act: DisplayAct::Await { within, .. },
-            ..
-        } => *within,
-        _ => Duration::ZERO,
-    })
 }
 
 async fn write_lines(
