@@ -4,27 +4,33 @@
 //! datagram of each port; the kernel's filter then leaves the port out for a while, so that a flood of datagrams costs
 //! a few looks at the table of sockets a second.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use etherparse::{LaxSlicedPacket, TransportSlice};
-use nix::poll::PollTimeout;
+use nix::poll::{PollFlags, PollTimeout};
 
 use super::bpf::{Instruction, OFFSET_OF_FRAGMENT, assemble, place};
 use super::processes::Processes;
 use super::protocol::DatagramSocket;
-use super::sockets::{self, KernelSocket};
+use super::sockets::{self, KernelSocket, is_of_name_server};
 use super::sys;
 use crate::units::{NodeName, Timestamp};
 
-/// How long a port is left out after a look at it. Another program may have bound it meanwhile.
+/// How long the first of the ports that are left out is so; then all are looked at again. Another program may have bound
+/// one meanwhile.
 const LEFT_OUT_FOR: Duration = Duration::from_millis(250);
 
-/// The most ports that are left out at a time: with two instructions each, the filter stays below what kernels take for
-/// one (`net.core.optmem_max`, 20,480 bytes before Linux 6.7). Of more ports every datagram is looked at.
+/// The most ports that are left out at a time: with two instructions each, the old filter and the new one together stay
+/// below what kernels take (`net.core.optmem_max`, 20,480 bytes before Linux 6.8).
 const MAX_LEFT_OUT: usize = 256;
+
+/// Time between two looks while more ports send than can be left out: the thread has SYNs to look after.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How many sockets without a node are kept in mind, so that the processes are not walked for them again and again.
+const MAX_UNOWNED: usize = 4096;
 
 /// The most sockets that are kept, at 290 bytes of a reply line each. Later ones are counted in the log.
 const MAX_SOCKETS: usize = 2048;
@@ -45,6 +51,10 @@ pub(super) struct Datagrams {
     left_out: BTreeSet<u16>,
     /// Since when the first of them is left out.
     since: Option<Instant>,
+    /// More ports send than can be left out: no look before this.
+    paused_until: Option<Instant>,
+    /// Sockets that belonged to no node when they were looked up.
+    unowned: HashSet<u32>,
     seen: Vec<DatagramSocket>,
     not_kept: usize,
 }
@@ -57,6 +67,8 @@ impl Datagrams {
             socket: sys::watching_socket(&mut filter, RECEIVE_BUFFER_BYTES)?,
             left_out: BTreeSet::new(),
             since: None,
+            paused_until: None,
+            unowned: HashSet::new(),
             seen: Vec::new(),
             not_kept: 0,
         })
@@ -64,41 +76,53 @@ impl Datagrams {
 
     /// When the next look is due though no datagram has come.
     pub(super) fn due_in(&self) -> PollTimeout {
-        let left = self
-            .since
-            .map(|since| LEFT_OUT_FOR.saturating_sub(since.elapsed()));
+        let now = Instant::now();
+        let renewal = self.since.map(|since| since + LEFT_OUT_FOR);
+        let due = [renewal, self.paused_until].into_iter().flatten().min();
+        let left = due.map(|due| due.saturating_duration_since(now));
         // Up to the next millisecond: one too early would look in vain.
         let left = left.map(|left| left.saturating_add(Duration::from_millis(1)));
         left.and_then(|left| left.try_into().ok())
             .unwrap_or(PollTimeout::NONE)
     }
 
-    /// Names the sockets of the ports whose datagrams wait. `known` holds nodes by the inodes of their sockets.
+    /// What of the socket's state shall wake the thread.
+    pub(super) fn wakes_by(&self) -> PollFlags {
+        match self.paused_until {
+            Some(_) => PollFlags::empty(),
+            None => PollFlags::POLLIN,
+        }
+    }
+
+    /// Names the sockets of the ports whose datagrams wait, of a bounded number at a time: whoever calls has more to do.
+    /// `known` holds nodes by the inodes of their sockets.
     pub(super) fn look(&mut self, processes: &Processes, known: &mut HashMap<u32, NodeName>) {
-        if self
-            .since
-            .is_some_and(|since| since.elapsed() >= LEFT_OUT_FOR)
-        {
+        let now = Instant::now();
+        if self.since.is_some_and(|since| now >= since + LEFT_OUT_FOR) {
             self.left_out.clear();
+            self.unowned.clear();
             self.since = None;
             self.leave_out();
         }
-        loop {
-            let (ports, more) = self.receive();
-            if ports.is_empty() {
-                break;
-            }
-            if self.left_out.len() + ports.len() <= MAX_LEFT_OUT {
-                self.left_out.extend(ports.keys());
-                self.since.get_or_insert_with(Instant::now);
-                self.leave_out();
-            }
-            if let Err(error) = self.name(&ports, processes, known) {
-                tracing::warn!(%error, "the sockets of datagrams could not be looked up");
-            }
-            if !more {
-                break;
-            }
+        if self.paused_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.paused_until = None;
+        let ports = self.receive();
+        if ports.is_empty() {
+            return;
+        }
+        let room = MAX_LEFT_OUT - self.left_out.len();
+        if room < ports.len() {
+            self.paused_until = Some(now + PAUSE);
+        }
+        if room > 0 {
+            self.left_out.extend(ports.keys().take(room));
+            self.since.get_or_insert(now);
+            self.leave_out();
+        }
+        if let Err(error) = self.name(&ports, processes, known) {
+            tracing::warn!(%error, "the sockets of datagrams could not be looked up");
         }
     }
 
@@ -109,6 +133,15 @@ impl Datagrams {
                 sockets = self.not_kept,
                 "owners not kept: more than {MAX_SOCKETS} sockets of datagrams"
             );
+        }
+        match sys::packet_statistics(self.socket.as_fd()) {
+            Ok(counted) if counted.tp_drops > 0 => {
+                tracing::warn!(datagrams = counted.tp_drops, "some were not looked at");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "datagrams that were not looked at are not counted")
+            }
         }
         std::mem::take(&mut self.seen)
     }
@@ -121,8 +154,8 @@ impl Datagrams {
         }
     }
 
-    /// The ports of the datagrams that wait, each with the time of its latest, and whether more wait.
-    fn receive(&self) -> (HashMap<u16, Timestamp>, bool) {
+    /// The ports of datagrams that wait, each with the time of its latest.
+    fn receive(&self) -> HashMap<u16, Timestamp> {
         let mut ports = HashMap::new();
         let mut bytes = [0; SNAPLEN_BYTES];
         for _ in 0..MAX_BATCH {
@@ -136,11 +169,11 @@ impl Datagrams {
                     if error.kind() != io::ErrorKind::WouldBlock {
                         tracing::warn!(%error, "a datagram could not be read");
                     }
-                    return (ports, false);
+                    break;
                 }
             }
         }
-        (ports, true)
+        ports
     }
 
     fn name(
@@ -150,12 +183,16 @@ impl Datagrams {
         known: &mut HashMap<u32, NodeName>,
     ) -> io::Result<()> {
         let mut found = sockets::udp()?;
-        found.retain(|socket| socket.inode != 0 && ports.contains_key(&socket.local.port()));
-        if found
-            .iter()
-            .any(|socket| !known.contains_key(&socket.inode))
-        {
+        found.retain(|socket| {
+            let named = socket.inode != 0 && !is_of_name_server(socket.local.ip());
+            named && ports.contains_key(&socket.local.port())
+        });
+        let is_new = |inode| !known.contains_key(inode) && !self.unowned.contains(inode);
+        if found.iter().any(|socket| is_new(&socket.inode)) {
             *known = processes.look().socket_owners();
+            let unowned = found.iter().map(|socket| socket.inode);
+            let unowned = unowned.filter(|inode| !known.contains_key(inode));
+            self.unowned.extend(unowned.take(MAX_UNOWNED));
         }
         for socket in &found {
             let at = ports.get(&socket.local.port());
@@ -192,11 +229,24 @@ impl AsFd for Datagrams {
     }
 }
 
+/// The source port of a datagram, or of its first fragment, where the filter reads it.
 fn source_port(frame: &[u8]) -> Option<u16> {
-    match LaxSlicedPacket::from_ethernet(frame).ok()?.transport? {
-        TransportSlice::Udp(udp) => Some(udp.source_port()),
-        _ => None,
-    }
+    let half = |at: usize| Some(u16::from_be_bytes(frame.get(at..)?.first_chunk().copied()?));
+    let at = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
+    let byte = |place| frame.get(at(place)).copied();
+    let (protocol, header_bytes) = match i32::from(half(at(place::ETHERTYPE))?) {
+        libc::ETH_P_IP => (
+            byte(place::IPV4_PROTOCOL)?,
+            usize::from(byte(place::IP)? & 0x0f) * 4,
+        ),
+        libc::ETH_P_IPV6 => (
+            byte(place::IPV6_NEXT_HEADER)?,
+            at(place::IPV6_PAYLOAD - place::IP),
+        ),
+        _ => return None,
+    };
+    let is_udp = i32::from(protocol) == libc::IPPROTO_UDP;
+    is_udp.then(|| half(at(place::IP) + header_bytes))?
 }
 
 /// The classic BPF program that accepts the datagrams of UDP that this host sends, but for those from these ports: over
@@ -291,6 +341,11 @@ mod tests {
             }
         }
         let filter = datagram_filter(&BTreeSet::new());
+        // More fragments follow: etherparse shows no ports of it.
+        let mut first_fragment = frame(false, 7);
+        first_fragment[20] = 0x20;
+        assert_ne!(bpf::run(&filter, OUTGOING, &first_fragment), 0);
+        assert_eq!(source_port(&first_fragment), Some(7));
         let mut later_fragment = frame(false, 1);
         later_fragment[21] = 7;
         let mut tcp = frame(false, 1);
@@ -298,13 +353,19 @@ mod tests {
         for other in [&later_fragment[..], &tcp, &[0; 20]] {
             assert_eq!(bpf::run(&filter, OUTGOING, other), 0);
         }
+        for other in [&tcp[..], &[0; 20], &frame(false, 1)[..34], &[]] {
+            assert_eq!(source_port(other), None);
+        }
     }
 
     #[test]
     fn the_kernel_accepts_the_longest_filter() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let most: BTreeSet<u16> = (0..).take(MAX_LEFT_OUT).collect();
-        sys::attach_filter(socket.as_fd(), &mut datagram_filter(&most)).unwrap();
+        // The kernel has room for the old one and the new one at a time.
+        for _ in 0..2 {
+            sys::attach_filter(socket.as_fd(), &mut datagram_filter(&most)).unwrap();
+        }
     }
 
     fn socket(local: &str, remote: &str) -> DatagramSocket {
@@ -324,6 +385,10 @@ mod tests {
         let fit = |own, other| socket(own, other).fits(local, remote);
         assert_eq!(fit("0.0.0.0:7000", "0.0.0.0:0"), Some(0));
         assert_eq!(fit("[::]:7000", "[::]:0"), Some(0));
+        let sixth = "[fd00::1]:7000".parse().unwrap();
+        let other = "[fd00::2]:53".parse().unwrap();
+        let of_ipv4 = socket("0.0.0.0:7000", "0.0.0.0:0");
+        assert_eq!(of_ipv4.fits(sixth, other), None);
         assert_eq!(fit("10.0.0.1:7000", "0.0.0.0:0"), Some(1));
         assert_eq!(fit("10.0.0.1:7000", "10.0.0.2:53"), Some(3));
         assert_eq!(fit("10.0.0.1:7000", "10.0.0.3:53"), None);

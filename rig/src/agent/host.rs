@@ -1,6 +1,6 @@
 //! What an agent does for each request.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::net::IpAddr;
@@ -16,13 +16,13 @@ use super::filters::Filter;
 use super::forward::Forwarder;
 use super::interfaces::Interface;
 use super::names::{self, NameService};
-use super::owners::{Attempts, OwnerWatch};
+use super::owners::{Attempts, OwnerWatch, Owners};
 use super::paths::Paths;
 use super::processes::{MAX_REMEMBERED, Processes};
 use super::programs::Programs;
 use super::protocol::{
     AgentError, AgentErrorKind, HOLD_SOCKET, HostFile, LinkChange, Names, PIECE_BYTES, PathProbe,
-    Request, Response,
+    Request, Response, SocketRow,
 };
 use super::tables::Tables;
 use super::waiting::{Goal, wait_for};
@@ -60,7 +60,8 @@ enum Recording {
 #[derive(Debug)]
 struct Running {
     capture: Capture,
-    owners: OwnerWatch,
+    /// On any other host.
+    owners: Option<OwnerWatch>,
     /// On the host of a link.
     forwarder: Option<Forwarder>,
 }
@@ -234,8 +235,13 @@ impl Host {
         let capture = Capture::open(&self.capture_path, interfaces, paths)
             .await
             .map_err(|error| system("open the capture of", host, &error))?;
-        let owners = OwnerWatch::start(self.processes.clone(), self.attempts.clone())
-            .map_err(|error| system("watch connections of", host, &error))?;
+        // No program runs on the host of a link: what leaves it is others'.
+        let owners = if link.is_some() {
+            None
+        } else {
+            let watch = OwnerWatch::start(self.processes.clone(), self.attempts.clone());
+            Some(watch.map_err(|error| system("watch connections of", host, &error))?)
+        };
         let forwarder = link.map(|link| Forwarder::start(link, capture.interfaces()));
         let forwarder = forwarder
             .transpose()
@@ -277,7 +283,10 @@ impl Host {
                     forwarder,
                 } = *running;
                 let interfaces = capture.close().await;
-                let owners = owners.finish().await;
+                let owners = match owners {
+                    Some(owners) => owners.finish().await,
+                    None => Ok(Owners::default()),
+                };
                 let interfaces =
                     interfaces.map_err(|error| system("close", "the capture", &error))?;
                 let owners =
@@ -355,13 +364,7 @@ impl Host {
             .map_err(io::Error::from)
             .flatten()
             .map_err(|error| system("read", "the socket tables", &error))?;
-        // Who looks after SYNs may come too late to see the program of a short connection.
-        let connections = table.iter().filter(|row| row.remote.port() != 0);
-        for row in connections.take(MAX_REMEMBERED) {
-            if let Some(node) = &row.node {
-                self.processes.remember(row.local, row.remote, node);
-            }
-        }
+        self.remember(&table);
         let (sockets, rest) = self.tables.begin(table);
         Ok(Response::Sockets {
             at,
@@ -369,6 +372,21 @@ impl Host {
             sockets,
             rest,
         })
+    }
+
+    /// Keeps in mind whose connections are, those that were opened here: who looks after SYNs may come too late to see the
+    /// program of a short one.
+    fn remember(&self, table: &[SocketRow]) {
+        let listening = table.iter().filter(|row| row.state == "LISTEN");
+        let served: HashSet<u16> = listening.map(|row| row.local.port()).collect();
+        let opened = table.iter().filter(|row| {
+            row.proto == "tcp" && row.remote.port() != 0 && !served.contains(&row.local.port())
+        });
+        for row in opened.take(MAX_REMEMBERED) {
+            if let Some(node) = &row.node {
+                self.processes.remember(row.local, row.remote, node);
+            }
+        }
     }
 
     fn more_sockets(&self, table: u64, from: usize) -> Result<Response, AgentError> {

@@ -5,20 +5,22 @@
 //! as long as the program's patience (twice 5 s with glibc's defaults, resolv.conf(5)). What this server does not
 //! know does not exist.
 
-use std::fs;
+use std::collections::HashMap;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use domain::base::iana::{Class, Opcode, Rcode, Rtype};
-use domain::base::{Message, MessageBuilder, Name, ToName, Ttl};
+use domain::base::{Message, MessageBuilder, Name, ToName as _, Ttl};
 use domain::rdata::{A, Aaaa, Ptr};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
 };
-use tokio::net::UdpSocket;
-use tokio::task::JoinHandle;
 
 use super::protocol::NAME_SERVER;
 use crate::plan::NAME_SERVER_PORT;
@@ -43,15 +45,34 @@ const KEPT_FOR: Ttl = Ttl::ZERO;
 /// Errors of receiving in a row after which the service gives up.
 const MAX_ERRORS: u32 = 100;
 
-/// The server, as long as it lives.
+/// How long the thread waits for a question before it looks whether it is to end.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The server, as long as it lives. It has a thread of its own: programs may ask as much as they like.
 #[derive(Debug)]
-pub(super) struct NameService(JoinHandle<()>);
+pub(super) struct NameService(Arc<AtomicBool>);
 
 impl NameService {
     /// Serves names.
     pub(super) fn start() -> io::Result<Self> {
         let socket = listen(SocketAddrV4::new(NAME_SERVER, NAME_SERVER_PORT))?;
-        Ok(Self(tokio::spawn(serve(socket, Path::new("/etc/hosts")))))
+        Self::on(socket, Path::new("/etc/hosts"))
+    }
+
+    fn on(socket: UdpSocket, hosts: &'static Path) -> io::Result<Self> {
+        socket.set_read_timeout(Some(LOOK_EVERY))?;
+        let over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&over);
+        std::thread::Builder::new()
+            .name("names".to_owned())
+            .spawn(move || serve(&socket, &mut Known::new(hosts), &seen))?;
+        Ok(Self(over))
+    }
+}
+
+impl Drop for NameService {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -61,27 +82,22 @@ pub(super) fn direct_programs() -> io::Result<()> {
     fs::write("/etc/resolv.conf", resolver_configuration())
 }
 
-impl Drop for NameService {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// A socket that shares its port with programs that bind it for all addresses and allow that (`SO_REUSEADDR`).
 fn listen(address: SocketAddrV4) -> io::Result<UdpSocket> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let flags = SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     bind(socket.as_raw_fd(), &SockaddrIn::from(address))?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
-async fn serve(socket: UdpSocket, hosts: &'static Path) {
+fn serve(socket: &UdpSocket, known: &mut Known, over: &AtomicBool) {
     let mut question = [0; MAX_QUESTION_BYTES];
     let mut errors = 0;
-    while errors < MAX_ERRORS {
-        let (length, from) = match socket.recv_from(&mut question).await {
+    while errors < MAX_ERRORS && !over.load(Ordering::Relaxed) {
+        let (length, from) = match socket.recv_from(&mut question) {
             Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => {
                 errors += 1;
                 tracing::debug!(%error, "no question for a name could be received");
@@ -89,36 +105,98 @@ async fn serve(socket: UdpSocket, hosts: &'static Path) {
             }
         };
         errors = 0;
-        if let Some(answer) = answer(&question[..length], &read_names(hosts)) {
+        if let Some(answer) = answer(&question[..length], known.names()) {
             // Whoever asks under an address that cannot be answered ends nothing.
-            if let Err(error) = socket.send_to(&answer, from).await {
+            if let Err(error) = socket.send_to(&answer, from) {
                 tracing::debug!(%error, %from, "a question for a name could not be answered");
             }
         }
     }
-    tracing::warn!("names are not served any more: {MAX_ERRORS} errors in a row");
-}
-
-/// Names and addresses, as hosts(5) has them.
-type Names = Vec<(IpAddr, Vec<String>)>;
-
-fn read_names(hosts: &Path) -> Names {
-    let mut text = Vec::new();
-    let read =
-        fs::File::open(hosts).and_then(|file| file.take(MAX_HOSTS_BYTES).read_to_end(&mut text));
-    if let Err(error) = read {
-        tracing::debug!(%error, "the file of names could not be read");
+    if errors == MAX_ERRORS {
+        tracing::warn!("names are not served any more: {MAX_ERRORS} errors in a row");
     }
-    parse_names(&String::from_utf8_lossy(&text))
 }
 
-fn parse_names(text: &str) -> Names {
-    let line = |line: &str| {
-        let mut words = line.split('#').next()?.split_ascii_whitespace();
-        let address = words.next()?.parse().ok()?;
-        Some((address, words.map(str::to_owned).collect()))
-    };
-    text.lines().filter_map(line).collect()
+/// The names of a file, read again when it has changed.
+struct Known {
+    file: &'static Path,
+    /// When it was changed, and its length, as it was read last.
+    version: Option<(SystemTime, u64)>,
+    names: Names,
+}
+
+impl Known {
+    fn new(file: &'static Path) -> Self {
+        Self {
+            file,
+            version: None,
+            names: Names::default(),
+        }
+    }
+
+    fn names(&mut self) -> &Names {
+        let version = fs::metadata(self.file)
+            .and_then(|file| Ok((file.modified()?, file.len())))
+            .ok();
+        if version.is_none() || version != self.version {
+            self.names = Names::read(self.file);
+            self.version = version;
+        }
+        &self.names
+    }
+}
+
+/// Names and addresses, as hosts(5) has them; names without regard to case (RFC 4343).
+#[derive(Debug, Default)]
+struct Names {
+    addresses: HashMap<String, Vec<IpAddr>>,
+    /// The first name of each address, by the name under which it is asked for: `10.0.0.10.in-addr.arpa`.
+    reverse: HashMap<String, String>,
+}
+
+impl Names {
+    fn read(file: &Path) -> Self {
+        let mut text = Vec::new();
+        let read =
+            File::open(file).and_then(|file| file.take(MAX_HOSTS_BYTES).read_to_end(&mut text));
+        if let Err(error) = read {
+            tracing::debug!(%error, "the file of names could not be read");
+        }
+        Self::parse(&String::from_utf8_lossy(&text))
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut found = Self::default();
+        for line in text.lines() {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_ascii_whitespace();
+            let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) else {
+                continue;
+            };
+            let reverse = Name::<Vec<u8>>::reverse_from_addr(address);
+            for (place, word) in words.enumerate() {
+                let name = key(word);
+                found.addresses.entry(name).or_default().push(address);
+                if let (0, Ok(reverse)) = (place, &reverse) {
+                    let first = found.reverse.entry(key(&reverse.to_string()));
+                    first.or_insert_with(|| word.to_owned());
+                }
+            }
+        }
+        found
+    }
+
+    fn look_up(&self, name: &str) -> Vec<Entry> {
+        let addresses = self.addresses.get(name).into_iter().flatten();
+        let reverse = self.reverse.get(name).and_then(|name| name.parse().ok());
+        let addresses = addresses.map(|address| Entry::Address(*address));
+        addresses.chain(reverse.map(Entry::Name)).collect()
+    }
+}
+
+/// A name as it is looked up: in lower case, without the dot of the root.
+fn key(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 /// The answer to a question; none to what is no question.
@@ -143,7 +221,7 @@ fn answer(question: &[u8], names: &Names) -> Option<Vec<u8>> {
     }
     let name = asked.qname().to_name::<Vec<u8>>();
     let wants = |kind| [kind, Rtype::ANY].contains(&asked.qtype());
-    let found = look_up(&name, names);
+    let found = names.look_up(&key(&name.to_string()));
     let code = if found.is_empty() {
         Rcode::NXDOMAIN
     } else {
@@ -186,24 +264,6 @@ enum Entry {
     Name(Name<Vec<u8>>),
 }
 
-fn look_up(name: &Name<Vec<u8>>, names: &Names) -> Vec<Entry> {
-    let is = |other: &str| {
-        other
-            .parse::<Name<Vec<u8>>>()
-            .is_ok_and(|other| other.name_eq(name))
-    };
-    let addresses = names
-        .iter()
-        .filter(|(_, of)| of.iter().any(|other| is(other)))
-        .map(|(address, _)| Entry::Address(*address));
-    let reverse = names.iter().filter_map(|(address, of)| {
-        let own = Name::<Vec<u8>>::reverse_from_addr(*address).ok()?;
-        let first = of.first()?.parse().ok()?;
-        own.name_eq(name).then_some(Entry::Name(first))
-    });
-    addresses.chain(reverse.take(1)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use domain::rdata::AllRecordData;
@@ -226,7 +286,7 @@ mod tests {
 
     /// The code and the data of an answer, in words.
     fn answered(question: &[u8]) -> String {
-        let answer = answer(question, &parse_names(HOSTS)).unwrap();
+        let answer = answer(question, &Names::parse(HOSTS)).unwrap();
         let message = Message::from_octets(&answer[..]).unwrap();
         assert_eq!(&answer[..2], &question[..2]);
         assert!(message.header().qr());
@@ -273,27 +333,26 @@ mod tests {
         assert_eq!(answered(&changed(5, 2)), "FORMERR");
         assert_eq!(answered(&changed(question.len() - 1, 3)), "REFUSED");
         assert_eq!(answered(&question[..question.len() - 3]), "FORMERR");
-        let names = parse_names(HOSTS);
+        let names = Names::parse(HOSTS);
         assert_eq!(answer(&changed(2, 0x81), &names), None);
         assert_eq!(answer(&question[..11], &names), None);
         assert_eq!(answer(&[], &names), None);
     }
 
-    #[tokio::test]
-    async fn questions_are_answered_over_the_network() {
+    #[test]
+    fn questions_are_answered_over_the_network() {
         let socket = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
-        let service = NameService(tokio::spawn(serve(socket, Path::new("/etc/hosts"))));
-        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let service = NameService::on(socket, Path::new("/etc/hosts")).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         for _ in 0..2 {
             // What makes no sense is no end of it.
-            client.send_to(b"?", address).await.unwrap();
+            client.send_to(b"?", address).unwrap();
             client
                 .send_to(&ask("no.such.name", Rtype::A), address)
-                .await
                 .unwrap();
             let mut bytes = [0; MAX_QUESTION_BYTES];
-            let length = client.recv(&mut bytes).await.unwrap();
+            let length = client.recv(&mut bytes).unwrap();
             let message = Message::from_octets(&bytes[..length]).unwrap();
             assert_eq!(message.header().rcode(), Rcode::NXDOMAIN);
         }

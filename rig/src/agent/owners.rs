@@ -138,7 +138,7 @@ impl Watch {
             let mut fds = [
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.stop.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.datagrams.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.datagrams.as_fd(), self.datagrams.wakes_by()),
             ];
             match poll(&mut fds, self.datagrams.due_in()) {
                 Ok(_) | Err(Errno::EINTR) => {}

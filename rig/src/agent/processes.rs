@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use indexmap::IndexMap;
+
 use super::protocol::NODE_VARIABLE;
 use crate::units::{NodeName, Timestamp};
 
@@ -23,7 +25,7 @@ const MAX_ENVIRONMENT_BYTES: u64 = 1024 * 1024;
 const MAX_GENERATIONS: usize = 32;
 
 /// The nodes of connections, by their ends, and when it was found out.
-type Connections = HashMap<(SocketAddr, SocketAddr), (Timestamp, NodeName)>;
+type Connections = IndexMap<(SocketAddr, SocketAddr), (Timestamp, NodeName)>;
 
 /// How many connections are kept in mind.
 pub(super) const MAX_REMEMBERED: usize = 1024;
@@ -115,9 +117,9 @@ impl Processes {
     /// Keeps in mind whose a connection is.
     pub(super) fn remember(&self, local: SocketAddr, remote: SocketAddr, node: &NodeName) {
         let mut connections = self.connections();
-        // What is there may be of connections whose owners have long been named.
-        if connections.len() >= MAX_REMEMBERED && !connections.contains_key(&(local, remote)) {
-            connections.clear();
+        // The oldest are mostly of connections whose owners have long been named.
+        if connections.len() >= MAX_REMEMBERED {
+            connections.shift_remove_index(0);
         }
         connections.insert((local, remote), (Timestamp::now(), node.clone()));
     }
@@ -129,8 +131,14 @@ impl Processes {
         remote: SocketAddr,
         at: Timestamp,
     ) -> Option<NodeName> {
-        let (since, node) = self.connections().remove(&(local, remote))?;
-        (at <= since).then_some(node)
+        let mut connections = self.connections();
+        // What was found out before is of an earlier connection between the same ends.
+        let (since, _) = connections.get(&(local, remote))?;
+        if at > *since {
+            return None;
+        }
+        let (_, node) = connections.shift_remove(&(local, remote))?;
+        Some(node)
     }
 
     fn connections(&self) -> MutexGuard<'_, Connections> {

@@ -188,14 +188,14 @@ pub(super) fn table(processes: &Snapshot) -> io::Result<Vec<SocketRow>> {
             timer: socket.timer,
             retransmits: socket.retransmits,
         })
-        .filter(|row| !is_of_name_server(row))
+        .filter(|row| row.node.is_some() || !is_of_name_server(row.local.ip()))
         .collect())
 }
 
-/// Whether a row is the engine's name server, which it puts into the namespace of every container
-/// on a network of its own, or the agent's: no program of the host opened it.
-fn is_of_name_server(row: &SocketRow) -> bool {
-    row.node.is_none() && [ENGINE_NAME_SERVER, IpAddr::V4(NAME_SERVER)].contains(&row.local.ip())
+/// Whether an address is that of the engine's name server, which it puts into the namespace of every container
+/// on a network of its own, or of the agent's: no program of the host opened sockets there.
+pub(super) fn is_of_name_server(local: IpAddr) -> bool {
+    [ENGINE_NAME_SERVER, IpAddr::V4(NAME_SERVER)].contains(&local)
 }
 
 /// Where a Docker engine's embedded name server listens.

@@ -7,7 +7,7 @@ use crate::units::HostName;
 use super::complete;
 use super::finding::{Finding, listed};
 use super::rules::{FlowNames, FlowRules};
-use super::select::{Selection, select};
+use super::select::{Selection, goes_to_name_server, select};
 use super::types::{Evidence, Verdict};
 
 /// How many flows a detail names.
@@ -88,13 +88,18 @@ fn counted<'a>(
     let all = || flows.iter().map(|flow| flow.first_frame).collect();
     if !wanted.allow(found) {
         let seen = if flows.is_empty() {
-            let others = evidence
+            let others: Vec<_> = evidence
                 .flows
                 .iter()
-                .map(|flow| format!("{} -> {}", flow.orig, flow.resp));
-            match evidence.flows.len() {
+                .filter(|flow| !goes_to_name_server(flow))
+                .map(|flow| format!("{} -> {}", flow.orig, flow.resp))
+                .collect();
+            match others.len() {
                 0 => "the capture has no connection at all".to_owned(),
-                _ => format!("the capture has {}", listed(others, MAX_FLOWS_NAMED)),
+                _ => format!(
+                    "the capture has {}",
+                    listed(others.into_iter(), MAX_FLOWS_NAMED)
+                ),
             }
         } else {
             listed(flows.iter().map(|flow| named(flow, names)), MAX_FLOWS_NAMED)

@@ -34,42 +34,54 @@ pub(super) fn select<'a>(
 ) -> Selection<'a> {
     let mut selection = Selection::default();
     for flow in &evidence.flows {
-        if is_name_service(flow, plan) {
-            continue;
-        }
         let from = flow.orig;
         let to = flow.resp;
-        let fits = on_host_of(initiator, initiator, from.ip(), plan)
+        let fits = !is_look_up(flow, &initiator.host, plan)
+            && on_host_of(initiator, initiator, from.ip(), plan)
             && on_host_of(responder, initiator, to.ip(), plan)
             && selector
                 .initiator
                 .port
-                .is_none_or(|port| port == from.port())
-            && serves(responder, selector.responder.port, flow, plan, evidence);
+                .is_none_or(|port| port == from.port());
         if !fits {
             continue;
         }
-        match opener(flow, responder, plan, evidence) {
-            Opener::Node(node) if *node == initiator.name => selection.flows.push(flow),
-            Opener::Node(_) => {}
-            Opener::Unknown(candidates) => {
-                if candidates.is_empty() || candidates.contains(&&initiator.name) {
-                    selection.doubtful.push(flow);
-                }
+        let served = serves(responder, selector.responder.port, flow, plan, evidence);
+        let opened = match opener(flow, responder, plan, evidence) {
+            Opener::Node(node) if *node == initiator.name => Known::Yes,
+            Opener::Node(_) => Known::No,
+            Opener::Unknown(candidates)
+                if candidates.is_empty() || candidates.contains(&&initiator.name) =>
+            {
+                Known::Unclear
             }
+            Opener::Unknown(_) => Known::No,
+        };
+        match (opened, served) {
+            (Known::No, _) | (_, Known::No) => {}
+            (Known::Yes, Known::Yes) => selection.flows.push(flow),
+            _ => selection.doubtful.push(flow),
         }
     }
     selection
 }
 
-/// Whether a flow is a look-up of a name: its responder is the agent then.
-fn is_name_service(flow: &Flow, plan: &Plan) -> bool {
-    let of_program = || {
-        plan.hosts
-            .iter()
-            .any(|host| plan.has_name_server(&host.name))
-    };
-    flow.resp == SocketAddr::from((NAME_SERVER, NAME_SERVER_PORT)) && !of_program()
+/// Whether something is so, where it may not be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Yes,
+    No,
+    Unclear,
+}
+
+/// Whether a flow of a host is a look-up of a name: its responder is the agent then.
+fn is_look_up(flow: &Flow, host: &HostName, plan: &Plan) -> bool {
+    goes_to_name_server(flow) && !plan.has_name_server(host)
+}
+
+/// Whether a flow goes where agents serve names, unless a program of the host does.
+pub(super) fn goes_to_name_server(flow: &Flow) -> bool {
+    flow.resp == SocketAddr::from((NAME_SERVER, NAME_SERVER_PORT))
 }
 
 /// The node whose socket is at one end of a flow, as far as it is known.
@@ -80,11 +92,10 @@ pub fn node_of<'a>(
     flow: &Flow,
     side: Sender,
 ) -> Option<&'a NodeName> {
-    if is_name_service(flow, plan) && side == Sender::Responder {
-        return None;
-    }
     let responder = plan.nodes.iter().find(|node| {
-        on_host_of(node, node, flow.resp.ip(), plan) && serves(node, None, flow, plan, evidence)
+        !is_look_up(flow, &node.host, plan)
+            && on_host_of(node, node, flow.resp.ip(), plan)
+            && serves(node, None, flow, plan, evidence) == Known::Yes
     })?;
     match side {
         Sender::Responder => Some(&responder.name),
@@ -114,38 +125,53 @@ fn serves(
     flow: &Flow,
     plan: &Plan,
     evidence: &Evidence,
-) -> bool {
+) -> Known {
     let port = flow.resp.port();
     let own = wanted.or_else(|| ready_port(responder, flow.proto));
     if own.is_some_and(|own| own != port) {
-        return false;
+        return Known::No;
     }
-    let senders = senders_of_datagrams(flow, Sender::Responder, &responder.host, evidence);
-    if !senders.is_empty() {
-        return senders.contains(&&responder.name);
+    // Of several sockets with the port the closest takes what arrives (udp(7)).
+    let sockets = datagram_sockets(flow, Sender::Responder, &responder.host, evidence);
+    let closest = sockets.iter().map(|(closeness, _)| *closeness).max();
+    let takers: BTreeSet<_> = sockets
+        .into_iter()
+        .filter(|(closeness, _)| Some(*closeness) == closest)
+        .map(|(_, node)| node)
+        .collect();
+    if !takers.is_empty() {
+        return match takers.contains(&responder.name) {
+            true if takers.len() == 1 => Known::Yes,
+            true => Known::Unclear,
+            false => Known::No,
+        };
     }
     let mut nodes = plan.nodes.iter();
-    own.is_some()
-        || !nodes
-            .any(|node| node.host == responder.host && ready_port(node, flow.proto) == Some(port))
+    let is_anothers =
+        nodes.any(|node| node.host == responder.host && ready_port(node, flow.proto) == Some(port));
+    if own.is_some() || !is_anothers {
+        Known::Yes
+    } else {
+        Known::No
+    }
 }
 
 /// The port that a node is ready on.
 fn ready_port(node: &NodePlan, proto: Proto) -> Option<u16> {
     match (node.ready.as_ref()?, proto) {
-        (Ready::Listening(port), Proto::Tcp) | (Ready::Bound(port), Proto::Udp) => Some(*port),
+        (Ready::Listening(port), _) | (Ready::Bound(port), Proto::Udp) => Some(*port),
         _ => None,
     }
 }
 
-/// The nodes of a host whose sockets may have sent the datagrams of one side of a flow, by what was seen of them: one
-/// node, or several where the kernel gives the port to each of their sockets.
-fn senders_of_datagrams<'a>(
+/// The sockets of a host that may be at one end of a flow of datagrams, by what was seen of them: how closely each is
+/// tied to the two ends, and whose it is.
+fn datagram_sockets<'a>(
     flow: &Flow,
     side: Sender,
     host: &HostName,
     evidence: &'a Evidence,
-) -> Vec<&'a NodeName> {
+) -> Vec<(u8, &'a NodeName)> {
     if flow.proto != Proto::Udp {
         return Vec::new();
     }
@@ -159,21 +185,12 @@ fn senders_of_datagrams<'a>(
             && ran_during(&socket.node, flow, evidence)
     };
     let sockets = evidence.hosts.get(host).map(|host| &host.datagrams);
-    let fitting: Vec<_> = sockets
+    sockets
         .into_iter()
         .flatten()
         .filter(seen_then)
         .filter_map(|socket| Some((socket.fits(local, remote)?, &socket.node)))
-        .collect();
-    let closest = fitting.iter().map(|(closeness, _)| *closeness).max();
-    let mut nodes: Vec<_> = fitting
-        .into_iter()
-        .filter(|(closeness, _)| Some(*closeness) == closest)
-        .map(|(_, node)| node)
-        .collect();
-    nodes.sort();
-    nodes.dedup();
-    nodes
+        .collect()
 }
 
 /// Who opened a connection.
@@ -200,9 +217,12 @@ fn opener<'a>(
         .filter(could_send)
         .map(|node| &node.host)
         .collect();
+    // Any socket with the port may have sent it, however it is bound.
     let senders: BTreeSet<_> = hosts
         .iter()
-        .flat_map(|host| senders_of_datagrams(flow, Sender::Initiator, host, evidence))
+        .filter(|host| !from.is_loopback() || ***host == responder.host)
+        .flat_map(|host| datagram_sockets(flow, Sender::Initiator, host, evidence))
+        .map(|(_, node)| node)
         .collect();
     match Vec::from_iter(senders)[..] {
         [] => {}
@@ -261,6 +281,7 @@ fn calls_itself(node: &NodePlan, plan: &Plan, evidence: &Evidence) -> bool {
         || evidence
             .flows
             .iter()
+            .filter(|flow| !is_look_up(flow, &node.host, plan))
             .any(|flow| is_own(flow.orig.ip()) && is_own(flow.resp.ip()) && alone(flow.first))
 }
 

@@ -9,8 +9,8 @@ use crate::agent::protocol::{DatagramSocket, SocketRow};
 use crate::analysis::{ConnState, Proto, Sender};
 use crate::pattern::{EventPattern, Pattern};
 use crate::plan::{
-    CheckKind, Copies, ExitCheck, FlowCheck, FlowEnd, FlowSelector, OutputCheck, SocketCheck,
-    SocketPattern, SocketRows, Stream,
+    CheckKind, Copies, ExitCheck, FlowCheck, FlowEnd, FlowSelector, OutputCheck, Ready,
+    SocketCheck, SocketPattern, SocketRows, Stream,
 };
 use crate::units::{MarkName, Signal, Timestamp};
 
@@ -299,9 +299,63 @@ fn senders_of_datagrams_are_told_apart_by_their_sockets() {
     let left = &mut evidence.hosts.get_mut("left").unwrap().datagrams;
     left.push(socket("0.0.0.0:5000", "0.0.0.0:0", "carol", 2));
     assert_eq!(count("alice", "server", &evidence), (0, 1));
-    // Whoever had ended before cannot have sent it.
-    evidence.nodes.get_mut("carol").unwrap().visits[0].started = Timestamp(60_000_000_000);
+    // Whoever starts later, or had ended before, cannot have sent it.
+    let carol = &mut evidence.nodes.get_mut("carol").unwrap().visits;
+    carol[0].started = Timestamp(60_000_000_000);
     assert_eq!(count("alice", "server", &evidence), (1, 0));
+    let carol = &mut evidence.nodes.get_mut("carol").unwrap().visits;
+    carol[0] = visit(Some(HowEnded::Exited(0)));
+    carol[0].ended.as_mut().unwrap().at = Timestamp(0);
+    evidence.flows[0].first = Timestamp(1);
+    assert_eq!(count("alice", "server", &evidence), (1, 0));
+    // However closely another socket with the port is bound: any may send.
+    evidence.nodes.get_mut("carol").unwrap().visits[0] = visit(None);
+    let left = &mut evidence.hosts.get_mut("left").unwrap().datagrams;
+    left.push(socket("10.0.0.11:5000", "10.0.0.10:7000", "carol", 2));
+    assert_eq!(count("alice", "server", &evidence), (0, 1));
+    evidence
+        .hosts
+        .get_mut("left")
+        .unwrap()
+        .datagrams
+        .truncate(3);
+    // Two servers share the port: who has answered is not known.
+    let hub = &mut evidence.hosts.get_mut("hub").unwrap().datagrams;
+    hub.push(socket("0.0.0.0:7000", "0.0.0.0:0", "bob", 1));
+    assert_eq!(count("alice", "server", &evidence), (0, 1));
+    assert_eq!(count("alice", "bob", &evidence), (0, 1));
+    // One that is connected to the sender takes what it sends.
+    let hub = &mut evidence.hosts.get_mut("hub").unwrap().datagrams;
+    hub.push(socket("10.0.0.10:7000", "10.0.0.11:5000", "server", 1));
+    assert_eq!(count("alice", "server", &evidence), (1, 0));
+    assert_eq!(count("alice", "bob", &evidence), (0, 0));
+}
+
+#[test]
+fn look_ups_of_names_are_nobodys_flows() {
+    let mut evidence = evidence();
+    let mut look_up = flow(
+        "127.0.0.1:40000",
+        "127.0.0.53:53",
+        "> DATA 4; < DATA 4",
+        ConnState::SF,
+        0,
+    );
+    look_up.proto = Proto::Udp;
+    evidence.flows = vec![look_up];
+    let mut plan = plan(vec![CheckKind::Flow(Box::new(from("alice")))]);
+    plan.nodes[0].host = host_name("left");
+    plan.nodes[0].ready = None;
+    let report = judge(&plan, &evidence);
+    let detail = "connections: expected 1 or more, found 0; the capture has no connection at all";
+    assert_report(&report.checks[0], Verdict::Fail, detail);
+    let flow = &evidence.flows[0];
+    for side in [Sender::Initiator, Sender::Responder] {
+        assert_eq!(node_of(&plan, &evidence, flow, side), None);
+    }
+    // Unless a program of the host answers there.
+    plan.nodes[0].ready = Some(Ready::Bound(53));
+    assert_eq!(judge(&plan, &evidence).verdict, Verdict::Pass);
 }
 
 #[test]

@@ -548,24 +548,25 @@ impl Tally {
 }
 
 impl<'a> Passage<'a> {
-    /// The packet for the merged capture, with what became of it: as data, and in words as [`Passage::comment`] has them.
+    /// The packet for the merged capture, with what became of it: as data, and in a comment where it was lost, or, with
+    /// `delays`, where it arrived. What a record says of itself already stands as it is.
     #[must_use]
     pub fn into_record(self, delays: bool) -> Record<'a> {
+        if self.record.delivery.is_some() {
+            return self.record;
+        }
         let comment = self.comment(delays);
         let mut record = self.record;
         record.comments.to_mut().extend(comment);
-        record.delivery = record.delivery.or(match self.fate {
+        record.delivery = match self.fate {
             Fate::Lost => Some(Delivery::Lost),
             Fate::Unsent => Some(Delivery::Unsent),
             Fate::Arrived(_) | Fate::Unwatched => None,
-        });
+        };
         record
     }
 
-    /// A comment for the merged capture: on a packet that was lost, and, with `delays`, on one that
-    /// arrived.
-    #[must_use]
-    pub fn comment(&self, delays: bool) -> Option<String> {
+    fn comment(&self, delays: bool) -> Option<String> {
         let last = self.last_seen;
         match self.fate {
             Fate::Lost => Some(format!("lost: last seen at {last}")),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::pcapng::{Direction, Interface, InterfaceId, Record, Section, Writer};
+use crate::pcapng::{Delivery, Direction, Interface, InterfaceId, Record, Section, Writer};
 use crate::units::Timestamp;
 use crate::wire::LinkType;
 use crate::wire::synth::{self, Segment};
@@ -124,13 +124,14 @@ pub(super) fn reconcile(captures: Vec<Capture>) -> Result<Joined, ReconcileError
         let Some(passage) = joining.next_packet() else {
             break;
         };
-        let comment = passage.comment(false);
-        joined.comments.extend(comment.map(|text| (frame, text)));
         joined.passages.push(Told {
             place: passage.place,
             fate: passage.fate,
         });
-        joined.records.push(passage.record.into_owned());
+        let record = passage.into_record(false).into_owned();
+        let comments = record.comments.iter().cloned();
+        joined.comments.extend(comments.map(|text| (frame, text)));
+        joined.records.push(record);
     }
     joined.tally = joining.tally().clone();
     Ok(joined)
@@ -253,6 +254,8 @@ fn what_never_arrives_is_lost() {
             .filter(|number| joined.passages[*number].fate == Fate::Lost)
             .collect();
         assert_eq!(lost, [4, 7]);
+        let marked = |number: &usize| joined.records[*number].delivery == Some(Delivery::Lost);
+        assert_eq!((0..20).filter(marked).collect::<Vec<_>>(), [4, 7]);
         assert_eq!(joined.counts(), [18, 2, 0, 0]);
         let comments = joined.comments;
         assert_eq!(

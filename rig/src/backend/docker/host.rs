@@ -23,9 +23,9 @@ use crate::backend::BackendError;
 use crate::plan::{HostPlan, InterfacePlan, Plan};
 use crate::units::printable;
 
-/// What an agent needs beyond the engine's default: offloads and addresses, packet sockets, and a
-/// look at the sockets of programs that are not its children.
-const CAPABILITIES: [&str; 3] = ["NET_ADMIN", "NET_RAW", "SYS_PTRACE"];
+/// What an agent needs: offloads and addresses, packet sockets, the port of name servers, and a look at the sockets of
+/// programs that are not its children. Engines may be set up to give none of these by default.
+const CAPABILITIES: [&str; 4] = ["NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "SYS_PTRACE"];
 
 /// What an agent tells of: its warnings too, which stand in the rig's own log (`RIG_LOG=debug`).
 const AGENT_LOG: &str = "RIG_LOG=warn";
