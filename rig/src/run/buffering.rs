@@ -75,8 +75,8 @@ impl<C: LiveCell> Driver<'_, C> {
     async fn printed_when_told_to_end(&self, kept: &KeptBack) -> Option<&'static str> {
         let KeptBack { node, text } = kept;
         let host = self.host_of(node).ok()?;
-        let note = "the captures are closed: is told to end, since it may have kept output back";
-        self.transcript.done(Timestamp::now(), node, note);
+        let what = "the captures are closed: is told to end, since it may have kept output back";
+        self.transcript.done(Timestamp::now(), node, what);
         drop(self.last_visit(node, |visit| visit.input.take()));
         if self.comes(node, text).await {
             return Some("its input ended");
