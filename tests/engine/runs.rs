@@ -22,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial!(fn programs_that_start_others_are_followed_and_not_taken_for_these),
         trial!(fn repeats_are_counted_as_their_senders_kernel_counts_them),
         trial!(fn a_mark_holds_sixty_thousand_sockets),
+        trial!(async fn packets_that_are_cut_as_asked_are_complete_and_say_so),
         trial!(async fn wireshark_reads_the_wire_as_it_was),
         trial!(async fn tshark_counts_the_same_connections),
         trial!(async fn what_a_fault_loses_is_marked_and_nothing_of_it_is_left),
@@ -161,6 +162,39 @@ fn a_mark_holds_sixty_thousand_sockets() {
     let table = &tables["full"]["hub"];
     assert!(table["sockets"].as_array().unwrap().len() >= 60_000);
     assert!(table["from"].as_u64() < table["until"].as_u64());
+}
+
+async fn packets_that_are_cut_as_asked_are_complete_and_say_so() {
+    let temp = Folder::new();
+    let out = temp.path().join("out");
+    let report = passes("tests/engine/capture-settings.yaml", &out, &[]);
+    assert_eq!(report["counts"]["pass"], 3, "{report}");
+    let folder = cell_folder(&out, "ring=4MiB,server=on-the-lan");
+    // The longest of a captured packet, the longest of a packet, and the snap length that the file tells.
+    let lengths = |file: &str| {
+        let capture = std::fs::read(folder.join(file)).unwrap();
+        let mut reader = rig::pcapng::Reader::new(&capture[..]).unwrap();
+        let mut longest = [0, 0];
+        while let Some(frame) = reader.next_frame() {
+            let kept = u32::try_from(frame.record.data.len()).unwrap();
+            longest[0] = longest[0].max(kept);
+            longest[1] = longest[1].max(frame.record.orig_len_bytes);
+        }
+        let told: Vec<u32> = reader.interfaces().map(|i| i.snaplen_bytes).collect();
+        assert!(told.iter().all(|length| *length == told[0]), "{told:?}");
+        (longest, told[0])
+    };
+    assert_eq!(lengths("hosts/left.pcapng"), ([128, 1514], 128));
+    assert_eq!(lengths("hosts/near.pcapng"), ([256, 1514], 256));
+    assert_eq!(lengths("wire.pcapng").1, 256);
+    let flow = flow_of(&folder.join("wire.pcapng"));
+    assert_eq!(flow["orig_bytes"], 4_000_000, "{flow}");
+
+    let tools = Tools::on(&folder.join("wire.pcapng"), Release::Bookworm).await;
+    let fields = ["-T", "fields", "-e", "frame.len", "-e", "frame.cap_len"];
+    let arguments = [&["tshark", "-r", "CAPTURE"][..], &fields].concat();
+    let told = tools.run(&arguments).await;
+    assert!(told.lines().any(|line| line == "1514\t128"), "{told}");
 }
 
 fn repeats_are_counted_as_their_senders_kernel_counts_them() {

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,8 +22,10 @@ use super::paths::Paths;
 use super::protocol::{InterfaceProof, PathProbe};
 use super::ring::{Frame, Ring, SNAPLEN_BYTES};
 use super::sentinel::{Sentinels, Stage};
+use super::spool::Spool;
 use super::sys;
 use crate::pcapng::{self, Direction, InterfaceId, Record, Section, Statistics, Writer};
+use crate::plan::CapturePlan;
 use crate::units::Timestamp;
 use crate::wire::{LinkType, Transport, decode};
 
@@ -36,9 +38,6 @@ const LOOK_EVERY_MS: u16 = 1000;
 
 /// The largest capture, in bytes of packets. What comes later counts as dropped.
 const MAX_CAPTURE_BYTES: u64 = 1024 * 1024 * 1024;
-
-/// What is gathered before it is written to the file.
-const WRITE_BYTES: usize = 1024 * 1024;
 
 /// A sentinel came out of the ring of this interface, by its place in the list.
 type Seen = (usize, Stage);
@@ -64,12 +63,13 @@ impl Capture {
     pub(super) async fn open(
         path: &Path,
         interfaces: Vec<Interface>,
+        plan: CapturePlan,
         paths: Paths,
     ) -> io::Result<Self> {
         let sentinels = Sentinels::new();
         let (report, seen) = mpsc::channel(2 * MAX_INTERFACES);
         let outages = Outages::of(interfaces.len());
-        let mut recorder = Recorder::new(path, &interfaces, sentinels, report)?;
+        let mut recorder = Recorder::new(path, &interfaces, plan, sentinels, report)?;
         recorder.outages = outages.clone();
         recorder.paths = paths.clone();
         let recorder = recorder.start()?;
@@ -207,7 +207,7 @@ struct Counts {
 /// Takes packets from the rings to the file.
 struct Recorder {
     rings: Vec<Ring>,
-    writer: Writer<BufWriter<File>>,
+    writer: Writer<Spool>,
     ids: Vec<InterfaceId>,
     /// Packets of each ring that are not, or not whole, in the file.
     lost: Vec<u64>,
@@ -226,10 +226,11 @@ impl Recorder {
     fn new(
         path: &Path,
         interfaces: &[Interface],
+        plan: CapturePlan,
         sentinels: Sentinels,
         report: mpsc::Sender<Seen>,
     ) -> io::Result<Self> {
-        let file = BufWriter::with_capacity(WRITE_BYTES, File::create(path)?);
+        let file = Spool::new(File::create(path)?)?;
         let section = Section {
             application: concat!("rig ", env!("CARGO_PKG_VERSION")).to_owned(),
             os: "Linux".to_owned(),
@@ -242,7 +243,7 @@ impl Recorder {
                 name: interface.public.label.clone(),
                 description: interface.public.name.clone(),
                 link: LinkType::Ethernet,
-                snaplen_bytes: SNAPLEN_BYTES,
+                snaplen_bytes: plan.snap_bytes.unwrap_or(SNAPLEN_BYTES),
             };
             ids.push(
                 writer
@@ -251,7 +252,7 @@ impl Recorder {
             );
         }
         Ok(Self {
-            rings: open_rings(interfaces)?,
+            rings: open_rings(interfaces, plan)?,
             writer,
             lost: vec![0; ids.len()],
             unsure: vec![0; ids.len()],
@@ -389,11 +390,19 @@ impl Recorder {
 
 /// Opens a ring on each interface, all at the same time: to make one the kernel waits for every
 /// processor to pass a quiet moment, tens of milliseconds, and the waits overlap.
-fn open_rings(interfaces: &[Interface]) -> io::Result<Vec<Ring>> {
+fn open_rings(interfaces: &[Interface], plan: CapturePlan) -> io::Result<Vec<Ring>> {
     std::thread::scope(|scope| {
         let open = |interface: &Interface| {
-            let index = interface.index;
-            scope.spawn(move || Ring::open(index))
+            let (index, label) = (interface.index, interface.public.label.clone());
+            scope.spawn(move || {
+                Ring::open(index, plan).map_err(|error| {
+                    let mib = plan.ring_bytes / (1024 * 1024);
+                    io::Error::new(
+                        error.kind(),
+                        format!("a ring of {mib} MiB on {label}: {error}"),
+                    )
+                })
+            })
         };
         let opening: Vec<_> = interfaces.iter().map(open).collect();
         opening
@@ -421,7 +430,7 @@ fn says_something(frame: &Frame<'_>) -> bool {
 }
 
 fn write(
-    writer: &mut Writer<BufWriter<File>>,
+    writer: &mut Writer<Spool>,
     interface: InterfaceId,
     frame: &Frame<'_>,
     stage: Option<Stage>,

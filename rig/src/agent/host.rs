@@ -28,6 +28,7 @@ use super::tables::Tables;
 use super::waiting::{Goal, wait_for};
 use super::{display, interfaces, outage, route, routes, signals, sockets};
 use crate::link::{LinkOrder, Route};
+use crate::plan::CapturePlan;
 use crate::units::{NodeName, Timestamp};
 
 /// The longest that a host outlives a controller that did not ask to keep it.
@@ -64,6 +65,15 @@ struct Running {
     owners: Option<OwnerWatch>,
     /// On the host of a link.
     forwarder: Option<Forwarder>,
+}
+
+/// What becomes of a host when it is opened.
+struct Order<'a> {
+    stealth: bool,
+    routes: &'a [Route],
+    link: Option<LinkOrder>,
+    capture: CapturePlan,
+    paths: Paths,
 }
 
 impl Host {
@@ -105,14 +115,18 @@ impl Host {
                 path_key,
                 routes,
                 link,
+                capture,
             } => {
                 // A second opening is refused below, and the first one's word stands.
                 self.linger.set(linger.min(MAX_LINGER)).ok();
-                let link = link.map(|link| *link);
-                let paths = Paths::new(path_key);
-                let opened = self
-                    .open(&host, &networks, stealth, &routes, link, paths)
-                    .await?;
+                let order = Order {
+                    stealth,
+                    routes: &routes,
+                    link: link.map(|link| *link),
+                    capture,
+                    paths: Paths::new(path_key),
+                };
+                let opened = self.open(&host, &networks, order).await?;
                 if let Err(error) = self.serve_names(names) {
                     // What is not found takes its time then, as it does without a rig.
                     tracing::warn!(%error, "names cannot be served to the programs of {host}");
@@ -212,11 +226,15 @@ impl Host {
         &self,
         host: &str,
         networks: &[(IpAddr, String)],
-        stealth: bool,
-        routes: &[Route],
-        link: Option<LinkOrder>,
-        paths: Paths,
+        order: Order<'_>,
     ) -> Result<Response, AgentError> {
+        let Order {
+            stealth,
+            routes,
+            link,
+            capture,
+            paths,
+        } = order;
         let mut recording = self.recording.lock().await;
         if !matches!(*recording, Recording::NotYet) {
             return Err(protocol("the capture was opened before"));
@@ -232,7 +250,7 @@ impl Host {
         }
         // Where a link joins networks the engine gives every host a way out, those without routes too.
         routes::set(routes).map_err(|error| system("set the routes of", host, &error))?;
-        let capture = Capture::open(&self.capture_path, interfaces, paths)
+        let capture = Capture::open(&self.capture_path, interfaces, capture, paths)
             .await
             .map_err(|error| system("open the capture of", host, &error))?;
         // No program runs on the host of a link: what leaves it is others'.

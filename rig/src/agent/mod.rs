@@ -26,6 +26,7 @@ mod outage;
 mod paths;
 mod ring;
 mod sentinel;
+mod spool;
 
 mod display;
 mod forward;

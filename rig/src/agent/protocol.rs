@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::link::{LinkAccount, LinkOrder, Route, Rule, Settings};
-use crate::plan::Gesture;
+use crate::plan::{CapturePlan, Gesture};
 use crate::units::{NodeName, Signal, Timestamp};
 
 /// Environment variable that tells which node a process belongs to.
@@ -75,6 +75,9 @@ pub enum Request {
         /// What tells probes of paths from those of other cells, where the cell has links.
         #[serde(default)]
         path_key: Option<u64>,
+        /// How the interfaces are captured.
+        #[serde(default)]
+        capture: CapturePlan,
     },
     /// Wait until a program of `node` listens on TCP `port`. Answered by [`Response::Listening`],
     /// or an error when the time is up, the node has no process left, or another node has the

@@ -11,17 +11,13 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::bpf::{Instruction, assemble};
 use super::sys;
+use crate::plan::CapturePlan;
 use crate::units::Timestamp;
 
 /// Size of a block: room for the largest packet, one of the loopback interface.
 const BLOCK_BYTES: u32 = 128 * 1024;
-
-/// Blocks of a ring. At 8 MiB a ring takes in a burst of 5,400 full Ethernet packets, or one of
-/// 64 loopback packets of 64 KiB, while its reader waits for a processor. A packet every now and
-/// then takes a block each [`RETIRE_MS`], so it is their number that decides how long the reader may
-/// wait: for 320 ms.
-const BLOCKS: u32 = 64;
 
 /// What the kernel is told to be the size of a packet; version 3 only uses it to check the sizes
 /// of the ring.
@@ -29,8 +25,6 @@ const FRAME_BYTES: u32 = 2048;
 
 /// Longest time that a packet waits in a block that is not full, in milliseconds.
 const RETIRE_MS: u32 = 5;
-
-const RING_BYTES: usize = BLOCK_BYTES as usize * BLOCKS as usize;
 
 /// The longest packet that a ring records whole: a block less its own header.
 pub(super) const SNAPLEN_BYTES: u32 = BLOCK_BYTES - 128;
@@ -64,8 +58,13 @@ pub(super) struct Frame<'ring> {
 pub(super) struct Ring {
     socket: OwnedFd,
     memory: NonNull<u8>,
+    /// How many blocks it has. A packet every now and then takes a block each [`RETIRE_MS`], so it is their number that
+    /// decides how long the reader may wait.
+    blocks: u32,
     /// The block that the kernel fills next.
     block: u32,
+    /// How many bytes of a packet the kernel was asked for.
+    snap_bytes: u32,
     /// `PACKET_STATISTICS` so far; the kernel forgets them when it is asked.
     received: u64,
     dropped: u64,
@@ -83,18 +82,26 @@ impl Ring {
     ///
     /// The order matters: no packet may enter the ring before its times are those of the kernel's
     /// real-time clock and its layout is known, so the socket is bound last.
-    pub(super) fn open(interface_index: i32) -> io::Result<Self> {
+    pub(super) fn open(interface_index: i32, plan: CapturePlan) -> io::Result<Self> {
         let socket = sys::packet_socket()?;
         let fd = socket.as_fd();
         let version = libc::tpacket_versions::TPACKET_V3 as libc::c_int;
         sys::set_option(fd, libc::SOL_PACKET, libc::PACKET_VERSION, &version)?;
         sys::set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1)?;
-        sys::set_option(fd, libc::SOL_PACKET, libc::PACKET_RX_RING, &layout())?;
-        let memory = map(fd)?;
+        let blocks = plan.ring_bytes.div_ceil(BLOCK_BYTES);
+        sys::set_option(fd, libc::SOL_PACKET, libc::PACKET_RX_RING, &layout(blocks))?;
+        if let Some(snap) = plan.snap_bytes {
+            // What a filter answers is how much of the packet it wants.
+            let beginning = [Instruction::Do(libc::BPF_RET | libc::BPF_K, snap)];
+            sys::attach_filter(fd, &mut assemble(&beginning))?;
+        }
+        let memory = map(fd, ring_bytes(blocks))?;
         let ring = Self {
             socket,
             memory,
+            blocks,
             block: 0,
+            snap_bytes: plan.snap_bytes.unwrap_or(SNAPLEN_BYTES),
             received: 0,
             dropped: 0,
         };
@@ -103,11 +110,11 @@ impl Ring {
     }
 
     /// Calls `each` for every packet that is ready, in the order in which the kernel saw them;
-    /// gives the number of packets that were cut or unreadable. At most one round of the ring, so
+    /// gives the number of packets that were unreadable, or cut shorter than was asked for. At most one round of the ring, so
     /// that one busy interface cannot starve the others.
     pub(super) fn read_ready(&mut self, mut each: impl FnMut(Frame<'_>)) -> u64 {
         let mut damaged = 0;
-        for _ in 0..BLOCKS {
+        for _ in 0..self.blocks {
             if self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
                 break;
             }
@@ -116,13 +123,14 @@ impl Ring {
             let mut seen = 0;
             for frame in packets {
                 seen += 1;
-                damaged += u64::from(frame.data.len() < frame.orig_len_bytes as usize);
+                let whole = frame.orig_len_bytes.min(self.snap_bytes) as usize;
+                damaged += u64::from(frame.data.len() < whole);
                 each(frame);
             }
             damaged += u64::from(expected - seen);
             self.status()
                 .store(libc::TP_STATUS_KERNEL, Ordering::Release);
-            self.block = (self.block + 1) % BLOCKS;
+            self.block = (self.block + 1) % self.blocks;
         }
         damaged
     }
@@ -138,7 +146,7 @@ impl Ring {
 
     #[expect(unsafe_code, reason = "the memory is shared with the kernel")]
     fn status(&self) -> &AtomicU32 {
-        // SAFETY: the place is inside the mapping (`block` < BLOCKS) and aligned, as blocks start
+        // SAFETY: the place is inside the mapping (`block` < `blocks`) and aligned, as blocks start
         // on pages; kernel and process only touch it whole.
         unsafe {
             let place = self.memory.as_ptr().add(self.block_start() + BLOCK_STATUS);
@@ -173,16 +181,21 @@ impl Drop for Ring {
     #[expect(unsafe_code, reason = "the mapping was made by hand")]
     fn drop(&mut self) {
         // SAFETY: the mapping has this size and nothing borrows from it any more.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), RING_BYTES) };
+        unsafe { libc::munmap(self.memory.as_ptr().cast(), ring_bytes(self.blocks)) };
     }
 }
 
-fn layout() -> libc::tpacket_req3 {
+/// Memory of so many blocks.
+fn ring_bytes(blocks: u32) -> usize {
+    blocks as usize * BLOCK_BYTES as usize
+}
+
+fn layout(blocks: u32) -> libc::tpacket_req3 {
     libc::tpacket_req3 {
         tp_block_size: BLOCK_BYTES,
-        tp_block_nr: BLOCKS,
+        tp_block_nr: blocks,
         tp_frame_size: FRAME_BYTES,
-        tp_frame_nr: BLOCKS * (BLOCK_BYTES / FRAME_BYTES),
+        tp_frame_nr: blocks * (BLOCK_BYTES / FRAME_BYTES),
         tp_retire_blk_tov: RETIRE_MS,
         tp_sizeof_priv: 0,
         tp_feature_req_word: 0,
@@ -190,12 +203,12 @@ fn layout() -> libc::tpacket_req3 {
 }
 
 #[expect(unsafe_code, reason = "the kernel's ring is mapped by hand")]
-fn map(socket: BorrowedFd<'_>) -> io::Result<NonNull<u8>> {
+fn map(socket: BorrowedFd<'_>, len_bytes: usize) -> io::Result<NonNull<u8>> {
     // SAFETY: a new mapping at a place of the kernel's choice touches no memory of ours.
     let memory = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
-            RING_BYTES,
+            len_bytes,
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_SHARED,
             socket.as_raw_fd(),

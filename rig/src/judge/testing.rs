@@ -11,8 +11,8 @@ use crate::agent::protocol::{ConnectionOwner, InterfaceProof};
 use crate::analysis::{ConnState, EventKind, Flow, Proto, Side, Steps};
 use crate::pattern::testing::events;
 use crate::plan::{
-    Check, CheckKind, ContainerPlan, FlowCheck, FlowEnd, FlowSelector, HostPlan, InterfacePlan,
-    NodePlan, Plan, Ready,
+    CapturePlan, Check, CheckKind, ContainerPlan, FlowCheck, FlowEnd, FlowSelector, HostPlan,
+    InterfacePlan, NodePlan, Plan, Ready,
 };
 use crate::spec::Place;
 use crate::units::{HostName, ImageName, NetworkName, NodeName, Timestamp};
@@ -63,6 +63,7 @@ pub(super) fn host(name: &str, address: &str) -> HostPlan {
         sysctls: BTreeMap::new(),
         place: Place::default(),
         stealth: false,
+        capture: CapturePlan::default(),
     }
 }
 

@@ -72,6 +72,12 @@ impl Pattern {
         &self.source
     }
 
+    /// How many of the first bytes of a payload it looks at, if it asks for payload.
+    #[must_use]
+    pub fn looked_at_bytes(&self) -> Option<usize> {
+        self.items.iter().filter_map(Item::looked_at_bytes).max()
+    }
+
     /// Whether the events of a flow, from first to last, are what the pattern describes.
     ///
     /// Takes a number of steps that grows with the number of events and with the size of the

@@ -64,6 +64,12 @@ impl EventPattern {
         self.item.longest_bytes()
     }
 
+    /// How many of the first bytes of a payload it looks at, if it asks for payload.
+    #[must_use]
+    pub fn looked_at_bytes(&self) -> Option<usize> {
+        self.item.looked_at_bytes()
+    }
+
     /// Whether the event at `index` of a flow is such a one. Other than in a pattern, a repeat is
     /// an event like any other here, whether or not the conditions ask about it. One of an older connection is
     /// such a one only where they do.

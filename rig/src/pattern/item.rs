@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::analysis::{Event, EventKind, Sender, TcpFlags};
+use crate::analysis::{Event, EventKind, MAX_PAYLOAD_KEPT_BYTES, Sender, TcpFlags};
 use crate::units::show_duration;
 
 use super::property::Property;
@@ -113,6 +113,21 @@ impl Item {
                 .into_iter()
                 .flatten()
                 .filter_map(|condition| match &condition.subject {
+                    Subject::Bytes(_, wanted) => Some(wanted.len()),
+                    _ => None,
+                });
+        lengths.max()
+    }
+
+    /// How many of the first bytes of a payload it looks at, if it asks for payload.
+    pub(super) fn looked_at_bytes(&self) -> Option<usize> {
+        let conditions = self.event_test().map(|test| test.conditions.iter());
+        let lengths =
+            conditions
+                .into_iter()
+                .flatten()
+                .filter_map(|condition| match &condition.subject {
+                    Subject::Bytes(BytesTest::Contains, _) => Some(MAX_PAYLOAD_KEPT_BYTES),
                     Subject::Bytes(_, wanted) => Some(wanted.len()),
                     _ => None,
                 });

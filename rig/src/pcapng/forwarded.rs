@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
+use super::merge::beginning;
 use super::record::{Direction, InterfaceId, Record};
 use crate::units::Timestamp;
 use crate::wire::{Compared, Ethernet, LinkType, digest, hash_identity};
@@ -39,9 +40,11 @@ pub(super) struct Forwarded {
 pub(super) fn find(
     records: &[Record<'static>],
     forwards: &HashMap<InterfaceId, usize>,
+    compared: usize,
 ) -> Forwarded {
     let mut finder = Finder {
         keys: [RandomState::new(), RandomState::new()],
+        compared,
         macs: macs(records, forwards),
         sent: HashMap::new(),
         taken: HashMap::new(),
@@ -78,6 +81,8 @@ fn macs(
 
 struct Finder<'a> {
     keys: [RandomState; 2],
+    /// How many bytes every capture has of a long packet.
+    compared: usize,
     macs: HashMap<InterfaceId, [u8; 6]>,
     /// Where the way of each frame that was sent began; equal ones in order.
     sent: HashMap<&'a [u8], Vec<Place>>,
@@ -103,7 +108,8 @@ impl<'a> Finder<'a> {
                 self.found.copies.push(place);
             }
         }
-        self.sent.entry(&record.data).or_default().push(origin);
+        let data = beginning(&record.data, self.compared);
+        self.sent.entry(data).or_default().push(origin);
     }
 
     /// A host that forwards receives a frame.
@@ -114,8 +120,9 @@ impl<'a> Finder<'a> {
         let Some(identity) = self.identity(record).filter(|_| is_for_it) else {
             return;
         };
-        let number = self.taken.entry((host, &record.data)).or_default();
-        let began = self.sent.get(&record.data[..]);
+        let data = beginning(&record.data, self.compared);
+        let number = self.taken.entry((host, data)).or_default();
+        let began = self.sent.get(data);
         let began = began.and_then(|all| all.get(*number)).copied();
         *number += 1;
         let Some(began) = began else {
@@ -134,10 +141,11 @@ impl<'a> Finder<'a> {
     /// What stays the same of an IP packet.
     fn identity(&self, record: &Record<'_>) -> Option<Identity> {
         let mut is_ip = false;
+        let data = beginning(&record.data, self.compared);
         let identity = self.keys.each_ref().map(|key| {
             let mut state = key.build_hasher();
             let link = LinkType::Ethernet;
-            let route = hash_identity(link, &record.data, Compared::Everything, &mut state);
+            let route = hash_identity(link, data, Compared::Everything, &mut state);
             is_ip = matches!(route, Ok(Some(_)));
             state.finish()
         });

@@ -259,10 +259,11 @@ impl Merged {
 
     /// Leaves out what was recorded twice, and the agents' own sentinels.
     fn keep_as_sent(&mut self, forwards: &HashMap<InterfaceId, usize>) {
+        let compared = least_bytes(&self.interfaces);
         let forwarded = if forwards.is_empty() {
             Forwarded::default()
         } else {
-            forwarded::find(&self.records, forwards)
+            forwarded::find(&self.records, forwards, compared)
         };
         let frames: Vec<Option<Ethernet>> = self.records.iter().map(|r| self.frame(r)).collect();
         let own: HashSet<[u8; 6]> = self
@@ -272,7 +273,10 @@ impl Merged {
             .filter(|(record, _)| record.direction == Some(Direction::Outbound))
             .filter_map(|(_, frame)| frame.map(|frame| frame.source))
             .collect();
-        let mut arrivals = Arrivals::default();
+        let mut arrivals = Arrivals {
+            compared,
+            ..Arrivals::default()
+        };
         let keep: Vec<bool> = self
             .records
             .iter()
@@ -311,7 +315,7 @@ impl Merged {
             .iter()
             .map(|place| numbers[*place])
             .collect();
-        self.unreached = unreached::find(&self.records, &frames)
+        self.unreached = unreached::find(&self.records, &frames, compared)
             .into_iter()
             .filter(|(place, _)| keep[*place])
             .map(|(place, to)| (numbers[place], to))
@@ -366,11 +370,25 @@ pub(super) fn snaplen_bytes(interfaces: &[Interface]) -> u32 {
     lengths().max().unwrap_or_default()
 }
 
+/// How much every capture holds of a long packet: hosts may cut theirs after different lengths.
+fn least_bytes(interfaces: &[Interface]) -> usize {
+    let lengths = interfaces.iter().map(|one| one.snaplen_bytes);
+    let least = lengths.filter(|length| *length > 0).min();
+    least.map_or(usize::MAX, |length| length as usize)
+}
+
+/// What of a packet is compared.
+pub(super) fn beginning(data: &[u8], len_bytes: usize) -> &[u8] {
+    &data[..data.len().min(len_bytes)]
+}
+
 /// Packets from outside, to tell one that several hosts saw from one that was sent again.
 #[derive(Default)]
 struct Arrivals<'a> {
     /// When each was seen first, and where it has been seen since.
     seen: HashMap<&'a [u8], (Timestamp, Vec<InterfaceId>)>,
+    /// How much of a packet is compared.
+    compared: usize,
 }
 
 impl<'a> Arrivals<'a> {
@@ -380,6 +398,7 @@ impl<'a> Arrivals<'a> {
         let Cow::Owned(data) = &record.data else {
             return true;
         };
+        let data = beginning(data, self.compared);
         let (first, interfaces) = self.seen.entry(data).or_insert((record.at, Vec::new()));
         let again =
             record.at.since(*first) > SAME_ARRIVAL || interfaces.contains(&record.interface);
@@ -396,7 +415,7 @@ impl<'a> Arrivals<'a> {
 mod tests {
     use std::net::SocketAddr;
 
-    use super::super::testing::capture;
+    use super::super::testing::{capture, cut_capture};
     use super::*;
     use crate::wire::synth::{Segment, mac_of, udp};
 
@@ -507,6 +526,40 @@ mod tests {
             .map(|(frame, to)| (*frame, to.0))
             .collect();
         assert_eq!(unreached, [(3, 1), (5, 1)]);
+    }
+
+    #[test]
+    fn hosts_may_cut_their_packets_after_different_lengths() {
+        const SECOND: u64 = 1_000_000_000;
+        let sentinel = |host: u8| {
+            let mac = mac_of(address(host).ip());
+            [&[1, 0x80, 0xc2, 0, 0, 0x0e][..], &mac, &[0x88, 0xb5, 0]].concat()
+        };
+        let long = udp(address(1), address(2), &[7; 1000]);
+        let router = udp(address(9), address(9), &[8; 1000]);
+        let of_alice = [
+            (0, 1, OUT, sentinel(1)),
+            (0, 10, OUT, long.clone()),
+            (0, 20, IN, router.clone()),
+            (0, 3 * SECOND, OUT, sentinel(1)),
+        ];
+        let of_bob = [
+            (0, 2, OUT, sentinel(2)),
+            (0, 11, IN, long),
+            (0, 21, IN, router),
+            (0, 3 * SECOND, OUT, sentinel(2)),
+        ];
+        for [alice_snap, bob_snap] in [[128, 256], [256, 128], [0, 128]] {
+            let merged = Merged::from_hosts(vec![
+                cut_capture("alice", &["lan"], &of_alice, alice_snap),
+                cut_capture("bob", &["lan"], &of_bob, bob_snap),
+            ])
+            .unwrap();
+            let kept: Vec<_> = merged.records().iter().map(|record| record.at.0).collect();
+            assert_eq!(kept, [10, 20], "{alice_snap} {bob_snap}");
+            assert_eq!(merged.unreached(), [], "{alice_snap} {bob_snap}");
+            assert_eq!(merged.records()[0].orig_len_bytes, 1042);
+        }
     }
 
     #[test]

@@ -11,18 +11,33 @@ pub(super) fn capture(
     networks: &[&str],
     packets: &[(u32, u64, Option<Direction>, Vec<u8>)],
 ) -> HostCapture {
+    cut_capture(host, networks, packets, 0)
+}
+
+/// The same of a host that records the beginnings of packets; with a snap length of zero, whole ones.
+pub(super) fn cut_capture(
+    host: &str,
+    networks: &[&str],
+    packets: &[(u32, u64, Option<Direction>, Vec<u8>)],
+    snaplen_bytes: u32,
+) -> HostCapture {
     let mut writer = Writer::new(Vec::new(), &Section::default()).unwrap();
     for network in networks {
         let interface = Interface {
             name: format!("{host}@{network}"),
             description: String::new(),
             link: LinkType::Ethernet,
-            snaplen_bytes: 0,
+            snaplen_bytes,
         };
         writer.add_interface(&interface).unwrap();
     }
     for (interface, at, direction, data) in packets {
-        let mut record = Record::new(InterfaceId(*interface), Timestamp(*at), data);
+        let kept = match snaplen_bytes {
+            0 => data.len(),
+            most => data.len().min(most as usize),
+        };
+        let mut record = Record::new(InterfaceId(*interface), Timestamp(*at), &data[..kept]);
+        record.orig_len_bytes = u32::try_from(data.len()).unwrap();
         record.direction = *direction;
         writer.write(&record).unwrap();
     }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::SENTINEL_ETHERTYPE;
+use super::merge::beginning;
 use super::record::{Direction, InterfaceId, Record};
 use crate::units::Timestamp;
 use crate::wire::Ethernet;
@@ -22,10 +23,12 @@ struct Span {
     until: Timestamp,
 }
 
-/// The places of records that never reached the interface which they were for, and that interface.
+/// The places of records that never reached the interface which they were for, and that interface. `compared` is how
+/// many bytes every capture has of a long packet.
 pub(super) fn find(
     records: &[Record<'_>],
     frames: &[Option<Ethernet>],
+    compared: usize,
 ) -> Vec<(usize, InterfaceId)> {
     let owners = owners(records, frames);
     let spans = spans(records, frames);
@@ -34,7 +37,8 @@ pub(super) fn find(
         // What none of the hosts sent is not looked for.
         let is_of_hosts = frame.is_some_and(|frame| owners.contains_key(&frame.source));
         if is_of_hosts && record.direction == Some(Direction::Inbound) {
-            *arrived.entry((record.interface, &record.data)).or_default() += 1;
+            let data = beginning(&record.data, compared);
+            *arrived.entry((record.interface, data)).or_default() += 1;
         }
     }
     let mut unreached = Vec::new();
@@ -48,7 +52,7 @@ pub(super) fn find(
         };
         let is_covered =
             |span: &Span| record.at >= span.from && span.until.since(record.at) >= UNDER_WAY;
-        match arrived.get_mut(&(to, &record.data)) {
+        match arrived.get_mut(&(to, beginning(&record.data, compared))) {
             // Of equal ones nobody can say which it was.
             Some(count) if *count > 0 => *count -= 1,
             _ if spans.get(&to).is_some_and(is_covered) => unreached.push((place, to)),

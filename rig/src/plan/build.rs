@@ -1,15 +1,17 @@
 //! From a cell to its plan.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use super::cell::{Placed, Placement};
 use super::{
-    HostPlan, InterfacePlan, LinkPlan, NetworkNeeds, NetworkPlan, NodePlan, Plan, Ready, Subnet,
+    CapturePlan, HostPlan, InterfacePlan, LinkPlan, NetworkNeeds, NetworkPlan, NodePlan, Plan,
+    Ready, Subnet,
 };
-use super::{containers, links, windows};
+use super::{captures, containers, links, windows};
 use crate::matrix::Cell;
 use crate::spec::{DISPLAY, Diagnostics, Located, Place, Problem, ReadySpec, Spec};
-use crate::units::NodeName;
+use crate::units::{HostName, NetworkName, NodeName};
 
 /// The networks that a cell needs: one for each that a host of its nodes is on, and those that links
 /// need between them.
@@ -46,6 +48,7 @@ pub fn plan(spec: &Spec, cell: &Cell, subnets: &[Subnet]) -> Result<Plan, Diagno
         }
     }
     let links = links::links(&placement, &mut problems);
+    let hosts = hosts(&placement, &links, &mut problems);
     let steps = super::steps::steps(&placement, &links, &mut problems);
     let mut checks = super::checks::checks(&placement, &steps, &mut problems);
     checks.extend(super::checks::losses(&steps, &links));
@@ -55,9 +58,7 @@ pub fn plan(spec: &Spec, cell: &Cell, subnets: &[Subnet]) -> Result<Plan, Diagno
     Ok(Plan {
         cell: cell.name.clone(),
         networks: networks(&placement),
-        hosts: hosts(&placement)
-            .chain(links.iter().map(link_host))
-            .collect(),
+        hosts,
         routes: links::routes_of_hosts(&placement),
         links,
         nodes,
@@ -77,7 +78,7 @@ fn networks(placement: &Placement<'_>) -> Vec<NetworkPlan> {
 }
 
 /// The host that forwards the packets of a link.
-fn link_host(link: &LinkPlan) -> HostPlan {
+fn link_host(link: &LinkPlan, capture: CapturePlan) -> HostPlan {
     let interfaces = link.joins.iter().zip(link.order.addresses);
     HostPlan {
         name: link.name.clone(),
@@ -94,11 +95,37 @@ fn link_host(link: &LinkPlan) -> HostPlan {
         )]),
         stealth: false,
         place: Place::default(),
+        capture,
     }
 }
 
-fn hosts(placement: &Placement<'_>) -> impl Iterator<Item = HostPlan> {
-    placement.hosts.iter().map(|(&name, addresses)| {
+fn hosts(
+    placement: &Placement<'_>,
+    links: &[LinkPlan],
+    problems: &mut Vec<Problem>,
+) -> Vec<HostPlan> {
+    let mut capture_of = |host| {
+        captures::of(placement, host).unwrap_or_else(|problem| {
+            problems.push(problem);
+            CapturePlan::default()
+        })
+    };
+    let hosts: Vec<_> = placement
+        .hosts
+        .iter()
+        .map(|(&name, addresses)| host(placement, name, addresses, capture_of(Some(name))))
+        .collect();
+    let of_links = links.iter().map(|link| link_host(link, capture_of(None)));
+    hosts.into_iter().chain(of_links).collect()
+}
+
+fn host(
+    placement: &Placement<'_>,
+    name: &HostName,
+    addresses: &[(&NetworkName, Ipv4Addr)],
+    capture: CapturePlan,
+) -> HostPlan {
+    {
         let host = placement.spec.hosts.get(name);
         let sysctls = host.into_iter().flat_map(|host| &host.sysctls);
         HostPlan {
@@ -115,8 +142,9 @@ fn hosts(placement: &Placement<'_>) -> impl Iterator<Item = HostPlan> {
                 .collect(),
             place: host.map_or_else(Place::default, |host| host.place),
             stealth: host.is_some_and(|host| host.stealth),
+            capture,
         }
-    })
+    }
 }
 
 fn node(

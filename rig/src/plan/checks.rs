@@ -1,5 +1,6 @@
 //! Checks of a cell.
 
+use super::captures;
 use super::cell::{Named, Placement};
 use super::{
     Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, LinkPlan, LossCheck, OutputCheck,
@@ -160,11 +161,19 @@ fn flow_check(
     };
     let pattern = check.pattern.as_ref();
     let pattern = pattern.map(|field| placement.resolve_pattern(field));
+    let pattern = pattern.transpose()?;
+    if let (Some(pattern), Some(field)) = (&pattern, &check.pattern) {
+        captures::refuse_unseen(placement, pattern.looked_at_bytes(), field.place())?;
+    }
+    for field in &check.never {
+        let event = placement.resolve(field, None)?;
+        captures::refuse_unseen(placement, event.looked_at_bytes(), field.place())?;
+    }
     Ok(Some(CheckKind::Flow(Box::new(FlowCheck {
         count: one(placement, check.count.as_ref())?,
         fate: all(placement, &check.fate)?,
         closed_by,
-        pattern: pattern.transpose()?,
+        pattern,
         never: all(placement, &check.never)?,
         flows: FlowSelector {
             nth: one(placement, check.nth.as_ref())?,

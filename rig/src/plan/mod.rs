@@ -2,6 +2,7 @@
 //! checks. What a backend builds and the runner drives.
 
 mod build;
+mod captures;
 mod cell;
 mod checks;
 mod containers;
@@ -22,9 +23,9 @@ pub(crate) use containers::open_folder;
 pub use containers::{ContainerPlan, FilePlan, UlimitPlan};
 pub use files::check_files;
 pub use types::{
-    Action, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, HostPlan, Input, InterfacePlan,
-    Lateness, LinkPlan, LossCheck, NAME_SERVER_PORT, NetworkNeeds, NetworkPlan, NodePlan,
-    OutputCheck, Plan, Ready, SocketCheck, SocketRows, Step, Subnet,
+    Action, CapturePlan, Check, CheckKind, ExitCheck, FlowCheck, FlowSelector, HostPlan, Input,
+    InterfacePlan, Lateness, LinkPlan, LossCheck, NAME_SERVER_PORT, NetworkNeeds, NetworkPlan,
+    NodePlan, OutputCheck, Plan, Ready, SocketCheck, SocketRows, Step, Subnet,
 };
 pub use validate::{sketch, validate};
 pub use windows::{DisplayPlan, Gesture, WindowAct};

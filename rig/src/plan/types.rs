@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::containers::ContainerPlan;
 use super::windows::{DisplayPlan, Gesture, WindowAct};
 use crate::analysis::{ConnState, Sender};
@@ -143,6 +145,37 @@ pub struct HostPlan {
     pub place: Place,
     /// Whether it answers nothing to packets for closed ports.
     pub stealth: bool,
+    /// How it is captured.
+    pub capture: CapturePlan,
+}
+
+/// How the interfaces of a host are captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturePlan {
+    /// Memory for the packets of an interface that were not written yet, in bytes.
+    pub ring_bytes: u32,
+    /// How many bytes of a packet are recorded at most, from the Ethernet header on; all without it.
+    pub snap_bytes: Option<u32>,
+}
+
+impl CapturePlan {
+    /// The ring of an interface where the file does not say otherwise, in bytes.
+    pub const RING_BYTES: u32 = 32 * 1024 * 1024;
+
+    /// The same in a cell of more than [`Self::FEW_INTERFACES`], so that its hosts fit a usual machine.
+    pub const RING_BYTES_OF_MANY: u32 = 8 * 1024 * 1024;
+
+    /// How many interfaces of a cell, `lo` of each host included, have large rings: 1 GiB together.
+    pub const FEW_INTERFACES: usize = 32;
+}
+
+impl Default for CapturePlan {
+    fn default() -> Self {
+        Self {
+            ring_bytes: Self::RING_BYTES,
+            snap_bytes: None,
+        }
+    }
 }
 
 /// An interface of a host.

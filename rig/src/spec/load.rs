@@ -88,10 +88,11 @@ pub(super) fn parse_tree(opened: Opened) -> Result<Spec, Diagnostics> {
 }
 
 /// The keys of a matrix file.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "version",
     "name",
     "timeouts",
+    "capture",
     "patterns",
     "images",
     "implementations",
@@ -137,6 +138,9 @@ impl Reader<'_> {
             patterns: self.patterns.clone(),
             timeouts: part("timeouts")
                 .map(|n| self.timeouts(n))
+                .unwrap_or_default(),
+            capture: part("capture")
+                .and_then(|n| self.capture(n))
                 .unwrap_or_default(),
             images: images.map(|n| self.images(n)).unwrap_or_default(),
             implementations: implementations

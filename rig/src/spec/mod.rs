@@ -17,6 +17,7 @@ mod load;
 mod tree;
 
 mod axes;
+mod capture;
 mod checks;
 mod containers;
 mod dockerfile;
@@ -44,14 +45,15 @@ pub use place::{Located, Place};
 pub use source::Source;
 pub use template::{Field, Hole, Part, Template};
 pub use types::{
-    ActionSpec, Axis, AxisValue, BaseImage, CargoBuild, CellRule, CellsEntry, CheckSpec,
-    CheckSpecKind, ClosedBy, ContainerPath, ContainerSpec, Copies, DEFAULT_DISPLAY,
+    ActionSpec, Axis, AxisValue, BaseImage, CaptureSpec, CargoBuild, CellRule, CellsEntry,
+    CheckSpec, CheckSpecKind, ClosedBy, ContainerPath, ContainerSpec, Copies, DEFAULT_DISPLAY,
     DEFAULT_START_TIMEOUT, DEFAULT_STEP_TIMEOUT, DEFAULT_STOP_GRACE, DisplaySize, DisplaySpec,
     ExitSpec, ExpectedFailure, FileSpec, FlowCheckSpec, FlowEnd, FlowEnds, Host, HostFault, Image,
     ImageBuild, ImageOrigin, Implementation, LeaveSpec, LinkSpec, Linking, LoseSpec, MAX_HOSTS,
     MAX_LINKS, MAX_NETWORKS, MAX_NODES, MAX_RENDERED_BYTES, MAX_STEPS, Nat, Node, PacketEvent,
-    ReadySpec, SaySpec, Seed, SettingSpec, SocketPattern, SourcePath, Spec, StepSpec, Stream,
-    Timeouts, Times, TmpfsSpec, Ulimit, UlimitSpec, UseSpec, User, ValueSteps, When, WindowStep,
+    ReadySpec, RingSize, SaySpec, Seed, SettingSpec, SnapLen, SocketPattern, SourcePath, Spec,
+    StepSpec, Stream, TimeSource, Timeouts, Times, TmpfsSpec, Ulimit, UlimitSpec, UseSpec, User,
+    ValueSteps, When, WindowStep,
 };
 pub(crate) use windows::{DISPLAY, display_is_given};
 pub use windows::{LAST_SCREEN, MAX_DISPLAY_SIDE, MIN_DISPLAY_SIDE};

@@ -7,8 +7,8 @@ use super::names::Kind;
 use super::read::{Fields, Reader, Scope};
 use super::tree::{Entry, Node as Tree, Value};
 use super::{
-    Field, Host, Implementation, LeaveSpec, Located, MAX_HOSTS, MAX_NETWORKS, MAX_NODES, Node,
-    Place, Problem, ReadySpec, SaySpec, Template, Timeouts, When,
+    CaptureSpec, Field, Host, Implementation, LeaveSpec, Located, MAX_HOSTS, MAX_NETWORKS,
+    MAX_NODES, Node, Place, Problem, ReadySpec, SaySpec, Template, Timeouts, When,
 };
 use crate::units::{HostName, ImageName, NetworkName, NodeName, TerminalSize};
 
@@ -18,7 +18,7 @@ const IMPLEMENTATION_KEYS: [&str; 9] = [
 ];
 
 /// The keys of a host that is more than a list of networks.
-const HOST_KEYS: [&str; 3] = ["networks", "sysctl", "stealth"];
+const HOST_KEYS: [&str; 4] = ["networks", "sysctl", "stealth", "capture"];
 
 impl Reader<'_> {
     pub(super) fn timeouts(&mut self, node: &Tree) -> Timeouts {
@@ -265,16 +265,18 @@ impl Reader<'_> {
     }
 
     fn host(&mut self, place: Place, node: &Tree) -> Option<Host> {
-        let (networks, sysctls, stealth) = if let Value::Map(_) = node.value {
+        let (networks, sysctls, stealth, capture) = if let Value::Map(_) = node.value {
             let fields = self.fields(node, "a host", place, &HOST_KEYS)?;
             let networks = self.required(fields, "networks")?;
             let sysctls = fields.get("sysctl").map(|node| self.sysctls(node));
             let stealth = self.optional(fields, "stealth", |reader, node| {
                 reader.choice(node, "`true` or `false`", &["true", "false"])
             });
-            (networks, sysctls, stealth? == Some("true"))
+            let capture = self.optional(fields, "capture", Self::capture);
+            let stealth = stealth? == Some("true");
+            (networks, sysctls, stealth, capture?.unwrap_or_default())
         } else {
-            (node, None, false)
+            (node, None, false, CaptureSpec::default())
         };
         let mut found: Vec<Located<NetworkName>> = Vec::new();
         for item in networks.one_or_more() {
@@ -296,6 +298,7 @@ impl Reader<'_> {
             networks: found,
             sysctls: sysctls.unwrap_or_default(),
             stealth,
+            capture,
         })
     }
 

@@ -16,6 +16,7 @@ use rig::agent::protocol::{
     SocketRow,
 };
 use rig::pcapng::{Direction, Frame, Reader, SENTINEL_ETHERTYPE, Statistics};
+use rig::plan::CapturePlan;
 use rig::units::{NodeName, Signal, Timestamp};
 use rig::wire::{Transport, decode};
 
@@ -50,6 +51,7 @@ async fn open(agent: &mut Agent, host: &str) -> Vec<rig::agent::protocol::HostIn
         stealth: false,
         names: Names::Machine,
         path_key: None,
+        capture: CapturePlan::default(),
         routes: Vec::new(),
         link: None,
     };

@@ -20,7 +20,7 @@ use super::networks;
 use super::words::{self, SettingRefusal};
 use crate::agent::protocol::{HostInterface, Names, Request, Response};
 use crate::backend::BackendError;
-use crate::plan::{HostPlan, InterfacePlan, Plan};
+use crate::plan::{CapturePlan, HostPlan, InterfacePlan, Plan};
 use crate::units::printable;
 
 /// What an agent needs: offloads and addresses, packet sockets, the port of name servers, and a look at the sockets of
@@ -177,10 +177,11 @@ pub(super) async fn open(
             Names::Served
         },
         path_key,
+        capture: host.plan.capture,
     };
-    // A filter that the kernel refuses is what the file asks for.
+    // A filter or a ring that the kernel refuses is what the file asks for.
     let answer = link.ask(request).await.map_err(|error| {
-        let asked = host.plan.stealth;
+        let asked = host.plan.stealth || host.plan.capture != CapturePlan::default();
         if asked {
             error.or_at(host.plan.place)
         } else {

@@ -13,7 +13,7 @@ use crate::backend::{Backend, BackendError, Blame, LiveCell, LiveNode};
 use crate::judge::HowEnded;
 use crate::pcapng::{Direction, Frame, Reader};
 use crate::plan::{
-    ContainerPlan, HostPlan, InterfacePlan, NetworkNeeds, NetworkPlan, NodePlan, Plan,
+    CapturePlan, ContainerPlan, HostPlan, InterfacePlan, NetworkNeeds, NetworkPlan, NodePlan, Plan,
 };
 use crate::spec::Place;
 use crate::units::{HostName, ImageName, NetworkName, NodeName, Signal, Timestamp};
@@ -53,6 +53,7 @@ async fn cell_of(backend: &FakeBackend) -> Result<FakeCell, BackendError> {
             sysctls: BTreeMap::new(),
             place: Place::default(),
             stealth: false,
+            capture: CapturePlan::default(),
         });
     let plan = Plan {
         cell: "placement=cross-host".into(),

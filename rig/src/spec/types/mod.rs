@@ -4,6 +4,7 @@
 //! choosing a cell; what depends on the cell is checked when the cell is planned.
 
 mod axes;
+mod capture;
 mod checks;
 mod containers;
 mod steps;
@@ -20,6 +21,7 @@ use crate::pattern::Library;
 use crate::units::{HostName, ImageName, NetworkName, NodeName};
 
 pub use axes::{Axis, AxisValue, CellRule, CellsEntry, ExpectedFailure, ValueSteps, When};
+pub use capture::{CaptureSpec, RingSize, SnapLen, TimeSource};
 pub use checks::{
     CheckSpec, CheckSpecKind, ClosedBy, Copies, ExitSpec, FlowCheckSpec, FlowEnd, FlowEnds,
     SocketPattern, Stream,
@@ -73,6 +75,8 @@ pub struct Spec {
     pub timeouts: Timeouts,
     /// The patterns that checks can name: those of the file, and those that come with `rig`.
     pub patterns: Library,
+    /// How hosts are captured that do not say otherwise.
+    pub capture: CaptureSpec,
     /// Images by name, in the order of the file, as are all maps here.
     pub images: IndexMap<ImageName, Image>,
     /// Implementations by name.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
-use super::{ContainerSpec, When};
+use super::{CaptureSpec, ContainerSpec, When};
 use crate::link::{Key, Protocol, Setting};
 use crate::pattern::EventPattern;
 use crate::spec::{Chord, Field, Located, Place, Template};
@@ -178,6 +178,8 @@ pub struct Host {
     pub sysctls: IndexMap<String, Located<String>>,
     /// Whether it answers nothing to packets for closed ports.
     pub stealth: bool,
+    /// How it is captured, where that differs from the file's other hosts.
+    pub capture: CaptureSpec,
 }
 
 /// Two networks that are joined.
