@@ -18,7 +18,7 @@ use super::{input, say};
 use crate::backend::docker::{Docker, ImageProgress, RunId, Sweeper};
 use crate::backend::{BackendError, Blame};
 use crate::matrix::{self, Cell};
-use crate::plan;
+use crate::plan::{self, NetworkNeeds};
 use crate::report::{
     Files, MatrixSource, Outcome, Plain, Reporters, Screen, Summary, Terminal, outcome,
 };
@@ -164,7 +164,7 @@ async fn drive(
         out: settings.out.clone(),
     };
     events.send(begun).await.ok();
-    let needs = Needs::of(&spec, &cells, cargo_profile.as_deref());
+    let needs = Needs::of(&spec, &cells, cargo_profile.as_deref(), settings.jobs);
     let listener = |progress| {
         // A reporter that lags behind misses a line of a build, nothing more.
         events.try_send(image_event(progress)).ok();
@@ -231,17 +231,27 @@ async fn connect_and_prepare(
     listener: &(dyn Fn(ImageProgress) + Sync),
 ) -> Result<Docker, BackendError> {
     let engine = Docker::connect().await?;
-    Docker::prepare(engine, sweeper, &needs.images, needs.displays, listener).await
+    Docker::prepare(
+        engine,
+        sweeper,
+        &needs.images,
+        needs.displays,
+        &needs.networks,
+        listener,
+    )
+    .await
 }
 
 /// What the chosen cells run from.
 struct Needs {
     images: IndexMap<ImageName, Image>,
     displays: bool,
+    /// Those of the cells that begin together.
+    networks: Vec<NetworkNeeds>,
 }
 
 impl Needs {
-    fn of(spec: &Spec, cells: &[Cell], cargo_profile: Option<&str>) -> Self {
+    fn of(spec: &Spec, cells: &[Cell], cargo_profile: Option<&str>, jobs: usize) -> Self {
         let mut used = BTreeSet::new();
         let mut displays = false;
         for plan in cells
@@ -260,6 +270,11 @@ impl Needs {
                 .map(|(name, image)| (name.clone(), compiled_with(image, cargo_profile)))
                 .collect(),
             displays,
+            networks: cells
+                .iter()
+                .take(jobs)
+                .map(|cell| plan::networks_needed(spec, cell))
+                .collect(),
         }
     }
 }

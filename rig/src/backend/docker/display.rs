@@ -56,7 +56,7 @@ pub(super) async fn create(
     };
     let shared = &containers.shared;
     let operation = format!("make the display of node `{}`", node.name);
-    let image = shared.display_image.clone().ok_or_else(|| {
+    let image = shared.images().display.clone().ok_or_else(|| {
         BackendError::machine(format!(
             "{operation}: the image of displays was not prepared"
         ))

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bollard::container::AttachContainerResults;
@@ -59,11 +59,8 @@ pub(super) struct Shared {
     pub(super) brand: Brand,
     pub(super) run: RunId,
     pub(super) owner: Owner,
-    /// References of the images by their names in the file, and the agent's.
-    pub(super) images: BTreeMap<ImageName, String>,
-    pub(super) agent_image: String,
-    /// The image of displays, where a cell of the run has one.
-    pub(super) display_image: Option<String>,
+    /// Known before the first cell is opened.
+    images: OnceLock<References>,
     /// Cells opened so far: their numbers tell their containers apart.
     pub(super) cells: AtomicUsize,
     /// Requests that go on to their end, and removals.
@@ -71,22 +68,40 @@ pub(super) struct Shared {
     pub(super) kept: Kept,
 }
 
+/// How the engine knows the images of a run.
+#[derive(Debug, Default)]
+pub(super) struct References {
+    /// By their names in the file.
+    pub(super) nodes: BTreeMap<ImageName, String>,
+    pub(super) agent: String,
+    /// That of displays, where a cell of the run has one.
+    pub(super) display: Option<String>,
+}
+
 impl Shared {
-    /// What a run without images has.
-    #[cfg(test)]
-    pub(super) fn for_tests(client: bollard::Docker, brand: Brand) -> Self {
+    /// What a run has before its images are known.
+    fn new(client: bollard::Docker, brand: Brand, run: RunId) -> Self {
         Self {
             client,
             brand,
-            run: RunId::new(),
+            run,
             owner: Owner::this_process(),
-            images: BTreeMap::new(),
-            agent_image: String::new(),
-            display_image: None,
+            images: OnceLock::new(),
             cells: AtomicUsize::new(0),
             work: TaskTracker::new(),
             kept: Kept::default(),
         }
+    }
+
+    /// What a run without images has.
+    #[cfg(test)]
+    pub(super) fn for_tests(client: bollard::Docker, brand: Brand) -> Self {
+        Self::new(client, brand, RunId::new())
+    }
+
+    /// The images; none before they are there.
+    pub(super) fn images(&self) -> &References {
+        self.images.get_or_init(References::default)
     }
 
     /// Attaches to every standard stream of a container that has not been started, so that no byte
@@ -155,7 +170,8 @@ impl Docker {
     }
 
     /// Finds or makes the agent's image, that of displays where `displays` are needed, and `requests`,
-    /// and gets ready for cells of the run that `sweeper` guards. When this is given up, the guard waits until it is undone.
+    /// and gets ready for cells of the run that `sweeper` guards; the networks that the first of them need, `first`, are
+    /// made meanwhile. When this is given up, the guard waits until it is undone.
     ///
     /// # Errors
     /// An image that cannot be made is the fault of its entry in the file.
@@ -164,8 +180,15 @@ impl Docker {
         sweeper: &Sweeper,
         requests: &IndexMap<ImageName, Image>,
         displays: bool,
+        first: &[NetworkNeeds],
         progress: &(dyn Fn(ImageProgress) + Sync),
     ) -> Result<Self, BackendError> {
+        let shared = Arc::new(Shared {
+            work: sweeper.work().clone(),
+            kept: sweeper.kept().clone(),
+            ..Shared::new(client.clone(), brand, sweeper.run().clone())
+        });
+        let networks = Arc::new(NetworkPool::new(Arc::clone(&shared)));
         let images = Images::new(client.clone(), sweeper.work().clone());
         // Together: one waits for a mirror while another is compiled. What several are made of is made once.
         let display = async {
@@ -179,26 +202,20 @@ impl Docker {
             let reference = images.prepare(name, image, progress).await?;
             Ok((name.clone(), reference))
         }));
-        let (agent_image, display_image, references) =
-            tokio::try_join!(images.agent(progress), display, nodes)?;
-        let references: BTreeMap<_, _> = references.into_iter().collect();
-        tracing::debug!(%agent_image, ?references, "{AGENT_IMAGE_NAME} and node images are there");
-        let shared = Arc::new(Shared {
-            client,
-            brand,
-            run: sweeper.run().clone(),
-            owner: Owner::this_process(),
-            images: references,
-            agent_image,
-            display_image,
-            cells: AtomicUsize::new(0),
-            work: sweeper.work().clone(),
-            kept: sweeper.kept().clone(),
-        });
-        Ok(Self {
-            networks: Arc::new(NetworkPool::new(Arc::clone(&shared))),
-            shared,
-        })
+        let networks_of_first = async {
+            NetworkPool::stock(&networks, first).await;
+            Ok(())
+        };
+        let (agent, display, nodes, ()) =
+            tokio::try_join!(images.agent(progress), display, nodes, networks_of_first)?;
+        let references = References {
+            nodes: nodes.into_iter().collect(),
+            agent,
+            display,
+        };
+        tracing::debug!(?references, "{AGENT_IMAGE_NAME} and node images are there");
+        shared.images.get_or_init(|| references);
+        Ok(Self { shared, networks })
     }
 }
 
@@ -233,6 +250,7 @@ impl Backend for Docker {
     }
 
     async fn close(&self) -> Result<(), BackendError> {
+        NetworkPool::close(&self.networks);
         self.shared.work.close();
         if tokio::time::timeout(REMOVAL_TIMEOUT, self.shared.work.wait())
             .await

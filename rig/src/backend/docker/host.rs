@@ -51,7 +51,7 @@ pub(super) async fn create(
     let name = format!("{prefix}-host-{}", host.name);
     let operation = format!("make host `{}`", host.name);
     let body = ContainerCreateBody {
-        image: Some(shared.agent_image.clone()),
+        image: Some(shared.images().agent.clone()),
         hostname: Some(host.name.to_string()),
         env: Some(vec![AGENT_LOG.to_owned()]),
         labels: Some(shared.labels(&[

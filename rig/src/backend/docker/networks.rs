@@ -5,10 +5,12 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
+use tokio::runtime::Handle;
 
 use super::engine::{Shared, bounded};
 use super::labels::RunId;
+use super::sweep;
 use super::words::{self, Brand};
 use crate::backend::{BackendError, SubnetLease};
 use crate::plan::{NetworkNeeds, Subnet};
@@ -47,6 +49,8 @@ struct PoolState {
     tried: usize,
     /// Whether the engine does not know [`GATEWAY_MODE`].
     mode_refused: bool,
+    /// No cell will come any more: what becomes free is removed.
+    closing: bool,
 }
 
 /// What keeps an engine from making packets its own on a network. On an internal network Docker lets nothing
@@ -83,7 +87,47 @@ impl NetworkPool {
                 next,
                 tried: 0,
                 mode_refused: false,
+                closing: false,
             }),
+        }
+    }
+
+    /// Makes the networks of cells that will come. Those that cannot be made are left to the cells, which tell why.
+    pub(super) async fn stock(pool: &Arc<Self>, cells: &[NetworkNeeds]) {
+        let leases = cells.iter().map(|&needs| Self::lease(pool, needs));
+        for lease in join_all(leases).await {
+            // Dropped leases are free ones.
+            if let Err(error) = lease {
+                tracing::debug!(%error, "the networks of a cell are not there ahead of it");
+            }
+        }
+    }
+
+    /// No cell will come any more: removes the networks that are free, and each of the others as soon as it is. What
+    /// stays is found by the sweep of the run.
+    pub(super) fn close(pool: &Arc<Self>) {
+        let free = {
+            let mut state = pool.state();
+            state.closing = true;
+            std::mem::take(&mut state.free)
+        };
+        pool.remove(free.into_iter().flatten().collect());
+    }
+
+    /// Removes networks in the background.
+    fn remove(&self, subnets: Vec<Subnet>) {
+        // Without a runtime the sweep of the whole run removes them.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        for subnet in subnets {
+            let (client, name) = (self.shared.client.clone(), name(&self.shared.run, subnet));
+            let removal = async move {
+                if let Err(error) = sweep::remove_free_network(&client, &name).await {
+                    tracing::debug!(%error, "a network was not removed at once");
+                }
+            };
+            self.shared.work.spawn_on(removal, &runtime);
         }
     }
 
@@ -219,7 +263,13 @@ impl SubnetLease for NetworkLease {
 impl Drop for NetworkLease {
     fn drop(&mut self) {
         let subnets = std::mem::take(&mut self.subnets);
-        self.pool.state().free[usize::from(self.joined)].extend(subnets);
+        let mut state = self.pool.state();
+        if state.closing {
+            drop(state);
+            self.pool.remove(subnets);
+        } else {
+            state.free[usize::from(self.joined)].extend(subnets);
+        }
     }
 }
 
@@ -289,6 +339,38 @@ mod tests {
             .collect();
         assert_eq!(open.len(), 2, "{bodies:?}");
         assert!(open.iter().all(|body| body["Internal"] == false));
+    }
+
+    #[tokio::test]
+    async fn networks_that_no_cell_will_use_go_as_soon_as_they_are_free() {
+        let engine = Canned::new(|request, _| match request {
+            "POST /networks/create" => (201, r#"{"Id":"0f","Warning":""}"#.to_owned()),
+            _ => (204, String::new()),
+        });
+        let shared = Arc::new(Shared::for_tests(engine.client.clone(), Brand::Docker));
+        let work = shared.work.clone();
+        let pool = Arc::new(NetworkPool::new(shared));
+        let one = NetworkNeeds {
+            count: 1,
+            joined: false,
+        };
+        NetworkPool::stock(&pool, &[one, one]).await;
+        let lease = NetworkPool::lease(&pool, one).await.unwrap();
+        let made = engine.requests().len();
+        assert_eq!(made, 2, "it was there already");
+        let removed = async || {
+            work.close();
+            work.wait().await;
+            engine.requests().split_off(made)
+        };
+        NetworkPool::close(&pool);
+        assert_eq!(removed().await.len(), 1);
+        let [in_use] = lease.subnets() else {
+            panic!("one network");
+        };
+        let in_use = format!("DELETE /networks/{}", name(&pool.shared.run, *in_use));
+        drop(lease);
+        assert_eq!(removed().await[1..], [in_use]);
     }
 
     #[tokio::test]

@@ -83,7 +83,7 @@ pub(super) async fn create(
 ) -> Result<String, BackendError> {
     let shared = &containers.shared;
     let operation = format!("make node `{}`", node.name);
-    let image = shared.images.get(&node.image).ok_or_else(|| {
+    let image = shared.images().nodes.get(&node.image).ok_or_else(|| {
         BackendError::machine(format!(
             "{operation}: image `{}` was not prepared",
             node.image

@@ -145,8 +145,12 @@ pub async fn survey(
         .all(true)
         .filters(&filters)
         .build();
-    for container in list_containers(client, &options)
-        .await?
+    let of_networks = ListNetworksOptionsBuilder::new().filters(&filters).build();
+    let (containers, networks) = tokio::try_join!(
+        list_containers(client, &options),
+        bounded("list networks", client.list_networks(Some(of_networks))),
+    )?;
+    for container in containers
         .into_iter()
         .filter(|one| meant(one.labels.as_ref()))
     {
@@ -164,8 +168,6 @@ pub async fn survey(
             id,
         });
     }
-    let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-    let networks = bounded("list networks", client.list_networks(Some(options))).await?;
     for network in networks
         .into_iter()
         .filter(|one| meant(one.labels.as_ref()))
@@ -321,6 +323,18 @@ async fn remove_container(
     client.remove_container(id, Some(options)).await
 }
 
+/// Removes a network that no container is on.
+pub(super) async fn remove_free_network(
+    client: &bollard::Docker,
+    name: &str,
+) -> Result<(), BackendError> {
+    bounded(
+        &format!("remove network {name}"),
+        remove_network(client, name),
+    )
+    .await
+}
+
 async fn remove_network(
     client: &bollard::Docker,
     name: &str,
@@ -399,7 +413,9 @@ mod tests {
         let engine = Canned::new(|_, _| (200, format!("[{}]", listed("c1", "stopped"))));
         let error = survey(&engine.client, &SweepScope::All).await.unwrap_err();
         assert!(error.message.contains("unknown variant"), "{error}");
-        assert_eq!(engine.requests().len(), LISTING_ATTEMPTS as usize);
+        let mut requests = engine.requests();
+        requests.retain(|request| request == "GET /containers/json");
+        assert_eq!(requests.len(), LISTING_ATTEMPTS as usize);
     }
 
     #[tokio::test]
