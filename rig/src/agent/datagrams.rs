@@ -36,7 +36,7 @@ const MAX_UNOWNED: usize = 4096;
 const MAX_SOCKETS: usize = 2048;
 
 /// Bytes of a datagram that are looked at: Ethernet, IPv4 with every option or IPv6, and UDP headers.
-const SNAPLEN_BYTES: usize = 14 + 60 + 8;
+const SNAPLEN_BYTES: u8 = 14 + 60 + 8;
 
 /// Room for datagrams that wait for the thread, in bytes of kernel memory.
 const RECEIVE_BUFFER_BYTES: libc::c_int = 1024 * 1024;
@@ -140,7 +140,7 @@ impl Datagrams {
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, "datagrams that were not looked at are not counted")
+                tracing::warn!(%error, "datagrams that were not looked at are not counted");
             }
         }
         std::mem::take(&mut self.seen)
@@ -157,7 +157,7 @@ impl Datagrams {
     /// The ports of datagrams that wait, each with the time of its latest.
     fn receive(&self) -> HashMap<u16, Timestamp> {
         let mut ports = HashMap::new();
-        let mut bytes = [0; SNAPLEN_BYTES];
+        let mut bytes = [0; SNAPLEN_BYTES as usize];
         for _ in 0..MAX_BATCH {
             match sys::receive_stamped(self.socket.as_fd(), &mut bytes) {
                 Ok((at, frame)) => {
@@ -262,7 +262,6 @@ fn datagram_filter(left_out: &BTreeSet<u16>) -> Vec<libc::sock_filter> {
     const IPV4: u32 = libc::ETH_P_IP.cast_unsigned();
     const IPV6: u32 = libc::ETH_P_IPV6.cast_unsigned();
     const UDP: u32 = libc::IPPROTO_UDP.cast_unsigned();
-    const ACCEPTED_BYTES: u32 = SNAPLEN_BYTES as u32;
     // Places in the program.
     const IS_IPV6: usize = 10;
     const LOOK_AT_PORT: usize = 14;
@@ -298,7 +297,7 @@ fn datagram_filter(left_out: &BTreeSet<u16>) -> Vec<libc::sock_filter> {
         program.push(If(equal, u32::from(port), place + 1, place + 2));
         program.push(reject);
     }
-    program.push(Do(BPF_RET | BPF_K, ACCEPTED_BYTES));
+    program.push(Do(BPF_RET | BPF_K, SNAPLEN_BYTES.into()));
     assemble(&program)
 }
 

@@ -49,13 +49,12 @@ pub(super) fn select<'a>(
         let served = serves(responder, selector.responder.port, flow, plan, evidence);
         let opened = match opener(flow, responder, plan, evidence) {
             Opener::Node(node) if *node == initiator.name => Known::Yes,
-            Opener::Node(_) => Known::No,
             Opener::Unknown(candidates)
                 if candidates.is_empty() || candidates.contains(&&initiator.name) =>
             {
                 Known::Unclear
             }
-            Opener::Unknown(_) => Known::No,
+            Opener::Node(_) | Opener::Unknown(_) => Known::No,
         };
         match (opened, served) {
             (Known::No, _) | (_, Known::No) => {}

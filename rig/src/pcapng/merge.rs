@@ -216,11 +216,11 @@ impl Merged {
                 writer.write(record)?;
                 continue;
             }
-            let mut noted = record.clone();
-            noted.delivery = delivery.or(noted.delivery);
-            let all = noted.comments.to_mut();
+            let mut annotated = record.clone();
+            annotated.delivery = delivery.or(annotated.delivery);
+            let all = annotated.comments.to_mut();
             all.extend(more.iter().map(|&comment| comment.to_owned()));
-            writer.write(&noted)?;
+            writer.write(&annotated)?;
         }
         for (interface, at, statistics) in &self.statistics {
             writer.statistics(*interface, *at, statistics)?;

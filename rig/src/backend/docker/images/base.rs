@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use bollard::models::ImageInspect;
+use bollard::query_parameters::{CreateImageOptionsBuilder, TagImageOptionsBuilder};
 use futures_util::StreamExt as _;
+use jiff::Timestamp;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio_util::task::TaskTracker;
 
-use super::super::engine::{answered, cause, status};
+use super::super::engine::{answered, bounded, cause, status};
 use super::job::Job;
 use super::lock::MakingLock;
 use super::prepare::{ImageProgress, Listener};
@@ -36,6 +38,29 @@ pub(super) async fn image_id(
             cause(&error)
         ))),
     }
+}
+
+/// Has the engine note that an image is used now, by naming it again: others that make images of its name leave it then.
+pub(super) async fn mark_used(client: &bollard::Docker, reference: &str) {
+    let Some((repository, tag)) = reference.rsplit_once(':') else {
+        return;
+    };
+    let options = TagImageOptionsBuilder::new()
+        .repo(repository)
+        .tag(tag)
+        .build();
+    let operation = format!("note that image {reference} is used");
+    if let Err(error) = bounded(&operation, client.tag_image(reference, Some(options))).await {
+        tracing::debug!(%error, "it counts as used when it was made");
+    }
+}
+
+/// When an image was last made or named, in seconds of UNIX time; none where the engine does not tell.
+pub(super) fn last_used(image: &ImageInspect) -> Option<i64> {
+    // The type of the time depends on what else is compiled with the crate; its text does not.
+    let metadata = serde_json::to_value(image.metadata.as_ref()?).ok()?;
+    let named: Timestamp = metadata.get("LastTagTime")?.as_str()?.parse().ok()?;
+    Some(named.as_second())
 }
 
 /// Makes sure that the engine has an image, and gives its id.

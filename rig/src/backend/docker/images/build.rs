@@ -17,6 +17,7 @@ use super::super::engine::{bounded, cause};
 use super::super::labels;
 use super::super::sweep::seconds_ago;
 use super::super::words;
+use super::base;
 use super::context::{Context, DOCKERFILE};
 use super::prepare::{ImageProgress, Listener};
 use crate::backend::{BackendError, Blame};
@@ -35,7 +36,7 @@ const ERROR_LINES: usize = 20;
 /// worked on would fill it otherwise.
 const KEPT_IMAGES: usize = 4;
 
-/// A younger image may be in use by a run that has no container of it at this moment.
+/// An image that was made or used since may be in use by a run that has no container of it at this moment.
 const RUN_TIME: Duration = Duration::from_hours(1);
 
 /// What the engine puts around the standard error of a step (ECMA-48, SGR).
@@ -275,6 +276,11 @@ impl<'a> Builder<'a> {
             .filter(|image| image.created < oldest_in_use)
             .flat_map(|image| &image.repo_tags)
         {
+            let used = self.client.inspect_image(tag).await;
+            let used = used.ok().as_ref().and_then(base::last_used);
+            if used.is_some_and(|used| used >= oldest_in_use) {
+                continue;
+            }
             let options = RemoveImageOptionsBuilder::new().build();
             self.client
                 .remove_image(tag, Some(options), None)
@@ -339,6 +345,18 @@ mod tests {
     use bollard::models::ImageConfig;
 
     use super::*;
+
+    #[test]
+    fn the_engine_tells_when_an_image_was_used_last() {
+        let used = |json: &str| {
+            let image: ImageInspect = serde_json::from_str(json).unwrap();
+            base::last_used(&image)
+        };
+        let told = r#"{"Metadata":{"LastTagTime":"2026-12-01T15:23:32.156805495+01:00"}}"#;
+        assert_eq!(used(told), Some(1_796_135_012));
+        assert_eq!(used(r#"{"Metadata":{}}"#), None);
+        assert_eq!(used("{}"), None);
+    }
 
     #[test]
     fn a_build_that_the_machine_ends_is_not_the_files_fault() {

@@ -213,6 +213,8 @@ impl Images {
             if there().await?.is_none() {
                 self.build(name, context, &reference, listener).await?;
             }
+        } else {
+            base::mark_used(&self.client, &reference).await;
         }
         listener(ImageProgress::Ready {
             name: name.clone(),
