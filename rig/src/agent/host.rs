@@ -283,7 +283,7 @@ impl Host {
             }
             Names::Left => {}
         }
-        names::direct_programs()
+        names::direct_programs(names == Names::Served)
     }
 
     async fn close(&self) -> Result<Response, AgentError> {

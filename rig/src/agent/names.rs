@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::net::{IpAddr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,11 +25,13 @@ use nix::sys::socket::{
 use super::protocol::NAME_SERVER;
 use crate::plan::NAME_SERVER_PORT;
 
-/// What the host's programs are told about name servers. Shorter patience would not matter: each question is answered.
-fn resolver_configuration() -> String {
-    format!(
-        "# The name service of rig: names of /etc/hosts, and no others.\nnameserver {NAME_SERVER}\n"
-    )
+/// Where nobody can be asked: an address for documentation (RFC 5737), to which a closed network has no route, so that
+/// asking fails at once. At a loopback address a program that has the port of all addresses would get the questions.
+const NO_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
+
+/// What the host's programs are told about name servers.
+fn resolver_configuration(server: Ipv4Addr) -> String {
+    format!("# rig: the names of /etc/hosts, and no others.\nnameserver {server}\n")
 }
 
 /// The longest question that is read, in bytes: what resolvers ask without EDNS (RFC 1035, section 2.3.4) is shorter by
@@ -76,10 +78,11 @@ impl Drop for NameService {
     }
 }
 
-/// Has the host's programs ask for names at [`NAME_SERVER`].
-pub(super) fn direct_programs() -> io::Result<()> {
+/// Has the host's programs ask for names at [`NAME_SERVER`] where they are `served`, and nobody otherwise.
+pub(super) fn direct_programs(served: bool) -> io::Result<()> {
+    let asked = if served { NAME_SERVER } else { NO_SERVER };
     // Written in place: the engine shows this very file to the containers of the host's programs.
-    fs::write("/etc/resolv.conf", resolver_configuration())
+    fs::write("/etc/resolv.conf", resolver_configuration(asked))
 }
 
 /// A socket that shares its port with programs that bind it for all addresses and allow that (`SO_REUSEADDR`).

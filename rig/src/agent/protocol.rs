@@ -294,7 +294,7 @@ pub enum Names {
     Machine,
     /// The agent answers at [`NAME_SERVER`].
     Served,
-    /// Nobody answers there, unless a program of the host does, whose port it is.
+    /// Nobody can be asked: the port is a program's of the host.
     Left,
 }
 

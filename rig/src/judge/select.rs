@@ -36,7 +36,7 @@ pub(super) fn select<'a>(
     for flow in &evidence.flows {
         let from = flow.orig;
         let to = flow.resp;
-        let fits = !is_look_up(flow, &initiator.host, plan)
+        let fits = !is_look_up(flow, plan)
             && on_host_of(initiator, initiator, from.ip(), plan)
             && on_host_of(responder, initiator, to.ip(), plan)
             && selector
@@ -73,9 +73,11 @@ enum Known {
     Unclear,
 }
 
-/// Whether a flow of a host is a look-up of a name: its responder is the agent then.
-fn is_look_up(flow: &Flow, host: &HostName, plan: &Plan) -> bool {
-    goes_to_name_server(flow) && !plan.has_name_server(host)
+/// Whether a flow is a look-up of a name: its responder is the agent then. Loopback addresses are every host's, and where a
+/// program has the port the host's programs are not sent there.
+fn is_look_up(flow: &Flow, plan: &Plan) -> bool {
+    let mut hosts = plan.hosts.iter();
+    goes_to_name_server(flow) && hosts.any(|host| !plan.has_name_server(&host.name))
 }
 
 /// Whether a flow goes where agents serve names, unless a program of the host does.
@@ -92,7 +94,7 @@ pub fn node_of<'a>(
     side: Sender,
 ) -> Option<&'a NodeName> {
     let responder = plan.nodes.iter().find(|node| {
-        !is_look_up(flow, &node.host, plan)
+        !is_look_up(flow, plan)
             && on_host_of(node, node, flow.resp.ip(), plan)
             && serves(node, None, flow, plan, evidence) == Known::Yes
     })?;
@@ -140,7 +142,11 @@ fn serves(
         .collect();
     if !takers.is_empty() {
         return match takers.contains(&responder.name) {
-            true if takers.len() == 1 => Known::Yes,
+            true if takers.len() == 1
+                && lived(&responder.name, flow, Sender::Responder, evidence) =>
+            {
+                Known::Yes
+            }
             true => Known::Unclear,
             false => Known::No,
         };
@@ -225,7 +231,15 @@ fn opener<'a>(
         .collect();
     match Vec::from_iter(senders)[..] {
         [] => {}
-        [only] => return Opener::Node(only),
+        [only] if lived(only, flow, Sender::Initiator, evidence) => return Opener::Node(only),
+        // Another program has taken over the port, and its socket was not seen.
+        [_] => {
+            let mut others = plan.nodes.iter().filter(could_send).map(|node| &node.name);
+            let others = others
+                .by_ref()
+                .filter(|name| ran_during(name, flow, evidence));
+            return Opener::Unknown(others.collect());
+        }
         ref several => return Opener::Unknown(several.to_vec()),
     }
     // Loopback addresses are every host's: the owner seen nearest in time decides.
@@ -280,7 +294,7 @@ fn calls_itself(node: &NodePlan, plan: &Plan, evidence: &Evidence) -> bool {
         || evidence
             .flows
             .iter()
-            .filter(|flow| !is_look_up(flow, &node.host, plan))
+            .filter(|flow| !is_look_up(flow, plan))
             .any(|flow| is_own(flow.orig.ip()) && is_own(flow.resp.ip()) && alone(flow.first))
 }
 
@@ -299,6 +313,12 @@ fn ran_during(node: &NodeName, flow: &Flow, evidence: &Evidence) -> bool {
     visits.unwrap_or_default().iter().any(|visit| {
         visit.started <= flow.last && visit.ended.is_none_or(|end| end.at >= flow.first)
     })
+}
+
+/// Whether a program of a node may have been running whenever one side of a flow sent something.
+fn lived(node: &NodeName, flow: &Flow, side: Sender, evidence: &Evidence) -> bool {
+    let mut sent = flow.events.iter().filter(|event| event.sender == side);
+    sent.all(|event| ran(node, event.at, evidence))
 }
 
 /// A program is started after the time that its visit began at, by the clock of its own host.
