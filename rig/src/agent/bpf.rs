@@ -30,6 +30,47 @@ pub(super) mod tcp {
 /// The part of an IPv4 header's fragment field that is not zero in later fragments.
 pub(super) const OFFSET_OF_FRAGMENT: u32 = 0x1fff;
 
+/// How many instructions [`outgoing`] has: what they lead to stands behind them.
+pub(super) const OUTGOING_LEN: usize = 14;
+
+/// The beginning of a program for the packets of a transport protocol that the host sends, over IPv4 and over IPv6
+/// without extension headers, of fragments the first. The index register has the length of the IP header then; any
+/// other packet goes on at `reject`.
+pub(super) fn outgoing(protocol: i32, reject: usize) -> [Instruction; OUTGOING_LEN] {
+    use Instruction::{Do, If};
+    use libc::{BPF_ABS, BPF_B, BPF_H, BPF_IMM, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K};
+    use libc::{BPF_LD, BPF_LDX, BPF_MSH};
+    use place::{ETHERTYPE, IP, IPV4_FRAGMENT, IPV4_PROTOCOL, IPV6_NEXT_HEADER};
+    const IPV6_HEADER_BYTES: u32 = place::IPV6_PAYLOAD - IP;
+    // Values.
+    const OUTGOING: u32 = libc::PACKET_OUTGOING as u32;
+    const IPV4: u32 = libc::ETH_P_IP.cast_unsigned();
+    const IPV6: u32 = libc::ETH_P_IPV6.cast_unsigned();
+    // A place in the program.
+    const IS_IPV6: usize = 10;
+
+    let protocol = protocol.cast_unsigned();
+    let packet_type = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
+    let equal = BPF_JMP | BPF_JEQ | BPF_K;
+    let any_bit = BPF_JMP | BPF_JSET | BPF_K;
+    [
+        Do(BPF_LD | BPF_B | BPF_ABS, packet_type),
+        If(equal, OUTGOING, 2, reject),
+        Do(BPF_LD | BPF_H | BPF_ABS, ETHERTYPE),
+        If(equal, IPV4, 4, IS_IPV6),
+        Do(BPF_LD | BPF_B | BPF_ABS, IPV4_PROTOCOL),
+        If(equal, protocol, 6, reject),
+        Do(BPF_LD | BPF_H | BPF_ABS, IPV4_FRAGMENT),
+        If(any_bit, OFFSET_OF_FRAGMENT, reject, 8),
+        Do(BPF_LDX | BPF_B | BPF_MSH, IP),
+        If(equal, protocol, OUTGOING_LEN, OUTGOING_LEN),
+        If(equal, IPV6, 11, reject),
+        Do(BPF_LD | BPF_B | BPF_ABS, IPV6_NEXT_HEADER),
+        If(equal, protocol, 13, reject),
+        Do(BPF_LDX | BPF_IMM, IPV6_HEADER_BYTES),
+    ]
+}
+
 /// Translates a program for the kernel.
 pub(super) fn assemble(program: &[Instruction]) -> Vec<libc::sock_filter> {
     let relative = |place: usize, to: usize| u8::try_from(to - place - 1).unwrap_or(u8::MAX);

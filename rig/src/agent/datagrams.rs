@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFlags, PollTimeout};
 
-use super::bpf::{Instruction, OFFSET_OF_FRAGMENT, assemble, place};
+use super::bpf::{Instruction, OUTGOING_LEN, assemble, outgoing, place};
 use super::processes::Processes;
 use super::protocol::DatagramSocket;
 use super::sockets::{self, KernelSocket, is_of_name_server};
@@ -253,45 +253,19 @@ fn source_port(frame: &[u8]) -> Option<u16> {
 /// IPv4 and over IPv6 without extension headers, of fragments the first.
 fn datagram_filter(left_out: &BTreeSet<u16>) -> Vec<libc::sock_filter> {
     use Instruction::{Do, If};
-    use libc::{BPF_ABS, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K};
-    use libc::{BPF_LD, BPF_LDX, BPF_MSH, BPF_RET};
-    use place::{ETHERTYPE, IP, IPV4_FRAGMENT, IPV4_PROTOCOL, IPV6_NEXT_HEADER};
-    const IPV6_HEADER_BYTES: u32 = place::IPV6_PAYLOAD - IP;
-    // Values.
-    const OUTGOING: u32 = libc::PACKET_OUTGOING as u32;
-    const IPV4: u32 = libc::ETH_P_IP.cast_unsigned();
-    const IPV6: u32 = libc::ETH_P_IPV6.cast_unsigned();
-    const UDP: u32 = libc::IPPROTO_UDP.cast_unsigned();
+    use libc::{BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET};
     // Places in the program.
-    const IS_IPV6: usize = 10;
-    const LOOK_AT_PORT: usize = 14;
-    const REJECT: usize = 16;
-    const PORTS: usize = 17;
+    const REJECT: usize = OUTGOING_LEN + 2;
+    const PORTS: usize = REJECT + 1;
 
-    let packet_type = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
     let equal = BPF_JMP | BPF_JEQ | BPF_K;
-    let any_bit = BPF_JMP | BPF_JSET | BPF_K;
     let reject = Do(BPF_RET | BPF_K, 0);
-    let mut program = vec![
-        Do(BPF_LD | BPF_B | BPF_ABS, packet_type),
-        If(equal, OUTGOING, 2, REJECT),
-        Do(BPF_LD | BPF_H | BPF_ABS, ETHERTYPE),
-        If(equal, IPV4, 4, IS_IPV6),
-        Do(BPF_LD | BPF_B | BPF_ABS, IPV4_PROTOCOL),
-        If(equal, UDP, 6, REJECT),
-        Do(BPF_LD | BPF_H | BPF_ABS, IPV4_FRAGMENT),
-        If(any_bit, OFFSET_OF_FRAGMENT, REJECT, 8),
-        // The length of the IPv4 header goes to the index register.
-        Do(BPF_LDX | BPF_B | BPF_MSH, IP),
-        If(equal, UDP, LOOK_AT_PORT, LOOK_AT_PORT),
-        If(equal, IPV6, 11, REJECT),
-        Do(BPF_LD | BPF_B | BPF_ABS, IPV6_NEXT_HEADER),
-        If(equal, UDP, 13, REJECT),
-        Do(BPF_LDX | BPF_IMM, IPV6_HEADER_BYTES),
-        Do(BPF_LD | BPF_H | BPF_IND, IP),
+    let mut program = outgoing(libc::IPPROTO_UDP, REJECT).to_vec();
+    program.extend([
+        Do(BPF_LD | BPF_H | BPF_IND, place::IP),
         If(equal, 0, PORTS, PORTS),
         reject,
-    ];
+    ]);
     for &port in left_out {
         let place = program.len();
         program.push(If(equal, u32::from(port), place + 1, place + 2));

@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 
-use super::bpf::{Instruction, OFFSET_OF_FRAGMENT, assemble, place, tcp};
+use super::bpf::{Instruction, OUTGOING_LEN, assemble, outgoing, place, tcp};
 use super::datagrams::Datagrams;
 use super::processes::Processes;
 use super::protocol::{ConnectionOwner, DatagramSocket};
@@ -262,48 +262,22 @@ fn parse_syn(frame: &[u8]) -> Option<Syn> {
 /// and without ACK that this host sends, over IPv4 and over IPv6 without extension headers.
 fn syn_filter() -> Vec<libc::sock_filter> {
     use Instruction::{Do, If};
-    use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JEQ, BPF_JMP};
-    use libc::{BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET};
-    use place::{ETHERTYPE, IP, IPV4_FRAGMENT, IPV4_PROTOCOL, IPV6_NEXT_HEADER};
-    const IPV6_HEADER_BYTES: u32 = place::IPV6_PAYLOAD - IP;
+    use libc::{BPF_ALU, BPF_AND, BPF_B, BPF_IND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET};
     // Values.
-    const OUTGOING: u32 = libc::PACKET_OUTGOING as u32;
-    const IPV4: u32 = libc::ETH_P_IP.cast_unsigned();
-    const IPV6: u32 = libc::ETH_P_IPV6.cast_unsigned();
-    const TCP: u32 = libc::IPPROTO_TCP.cast_unsigned();
     const SYN: u32 = 0x02;
     const SYN_AND_ACK: u32 = 0x12;
     // Places in the program.
-    const IS_IPV6: usize = 10;
-    const LOOK_AT_FLAGS: usize = 14;
-    const REJECT: usize = 17;
-    const ACCEPT: usize = 18;
+    const REJECT: usize = OUTGOING_LEN + 3;
+    const ACCEPT: usize = REJECT + 1;
 
-    let packet_type = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
-    let equal = BPF_JMP | BPF_JEQ | BPF_K;
-    let any_bit = BPF_JMP | BPF_JSET | BPF_K;
-    let program = [
-        Do(BPF_LD | BPF_B | BPF_ABS, packet_type),
-        If(equal, OUTGOING, 2, REJECT),
-        Do(BPF_LD | BPF_H | BPF_ABS, ETHERTYPE),
-        If(equal, IPV4, 4, IS_IPV6),
-        Do(BPF_LD | BPF_B | BPF_ABS, IPV4_PROTOCOL),
-        If(equal, TCP, 6, REJECT),
-        Do(BPF_LD | BPF_H | BPF_ABS, IPV4_FRAGMENT),
-        If(any_bit, OFFSET_OF_FRAGMENT, REJECT, 8),
-        // The length of the IPv4 header goes to the index register.
-        Do(BPF_LDX | BPF_B | BPF_MSH, IP),
-        If(equal, TCP, LOOK_AT_FLAGS, LOOK_AT_FLAGS),
-        If(equal, IPV6, 11, REJECT),
-        Do(BPF_LD | BPF_B | BPF_ABS, IPV6_NEXT_HEADER),
-        If(equal, TCP, 13, REJECT),
-        Do(BPF_LDX | BPF_IMM, IPV6_HEADER_BYTES),
-        Do(BPF_LD | BPF_B | BPF_IND, IP + tcp::FLAGS),
+    let mut program = outgoing(libc::IPPROTO_TCP, REJECT).to_vec();
+    program.extend([
+        Do(BPF_LD | BPF_B | BPF_IND, place::IP + tcp::FLAGS),
         Do(BPF_ALU | BPF_AND | BPF_K, SYN_AND_ACK),
-        If(equal, SYN, ACCEPT, REJECT),
+        If(BPF_JMP | BPF_JEQ | BPF_K, SYN, ACCEPT, REJECT),
         Do(BPF_RET | BPF_K, 0),
         Do(BPF_RET | BPF_K, u32::MAX),
-    ];
+    ]);
     assemble(&program)
 }
 

@@ -47,6 +47,9 @@ pub(super) fn select<'a>(
             continue;
         }
         let served = serves(responder, selector.responder.port, flow, plan, evidence);
+        if served == Known::No {
+            continue;
+        }
         let opened = match opener(flow, responder, plan, evidence) {
             Opener::Node(node) if *node == initiator.name => Known::Yes,
             Opener::Unknown(candidates)
@@ -57,7 +60,7 @@ pub(super) fn select<'a>(
             Opener::Node(_) | Opener::Unknown(_) => Known::No,
         };
         match (opened, served) {
-            (Known::No, _) | (_, Known::No) => {}
+            (Known::No, _) => {}
             (Known::Yes, Known::Yes) => selection.flows.push(flow),
             _ => selection.doubtful.push(flow),
         }
@@ -93,9 +96,11 @@ pub fn node_of<'a>(
     flow: &Flow,
     side: Sender,
 ) -> Option<&'a NodeName> {
+    if is_look_up(flow, plan) {
+        return None;
+    }
     let responder = plan.nodes.iter().find(|node| {
-        !is_look_up(flow, plan)
-            && on_host_of(node, node, flow.resp.ip(), plan)
+        on_host_of(node, node, flow.resp.ip(), plan)
             && serves(node, None, flow, plan, evidence) == Known::Yes
     })?;
     match side {
@@ -234,11 +239,9 @@ fn opener<'a>(
         [only] if lived(only, flow, Sender::Initiator, evidence) => return Opener::Node(only),
         // Another program has taken over the port, and its socket was not seen.
         [_] => {
-            let mut others = plan.nodes.iter().filter(could_send).map(|node| &node.name);
-            let others = others
-                .by_ref()
-                .filter(|name| ran_during(name, flow, evidence));
-            return Opener::Unknown(others.collect());
+            let senders = plan.nodes.iter().filter(could_send).map(|node| &node.name);
+            let possible = senders.filter(|name| ran_during(name, flow, evidence));
+            return Opener::Unknown(possible.collect());
         }
         ref several => return Opener::Unknown(several.to_vec()),
     }

@@ -107,31 +107,28 @@ impl Item {
 
     /// The length of the longest text that it asks payload for, if it does so.
     pub(super) fn longest_bytes(&self) -> Option<usize> {
-        let conditions = self.event_test().map(|test| test.conditions.iter());
-        let lengths =
-            conditions
-                .into_iter()
-                .flatten()
-                .filter_map(|condition| match &condition.subject {
-                    Subject::Bytes(_, wanted) => Some(wanted.len()),
-                    _ => None,
-                });
-        lengths.max()
+        self.asked_of_payload()
+            .map(|(_, wanted)| wanted.len())
+            .max()
     }
 
     /// How many of the first bytes of a payload it looks at, if it asks for payload.
     pub(super) fn looked_at_bytes(&self) -> Option<usize> {
-        let conditions = self.event_test().map(|test| test.conditions.iter());
-        let lengths =
-            conditions
-                .into_iter()
-                .flatten()
-                .filter_map(|condition| match &condition.subject {
-                    Subject::Bytes(BytesTest::Contains, _) => Some(MAX_PAYLOAD_KEPT_BYTES),
-                    Subject::Bytes(_, wanted) => Some(wanted.len()),
-                    _ => None,
-                });
+        let lengths = self.asked_of_payload().map(|(test, wanted)| match test {
+            BytesTest::Contains => MAX_PAYLOAD_KEPT_BYTES,
+            _ => wanted.len(),
+        });
         lengths.max()
+    }
+
+    /// The texts that it asks payload for, and how.
+    fn asked_of_payload(&self) -> impl Iterator<Item = (&BytesTest, &[u8])> {
+        let conditions = self.event_test().map(|test| test.conditions.iter());
+        let conditions = conditions.into_iter().flatten();
+        conditions.filter_map(|condition| match &condition.subject {
+            Subject::Bytes(test, wanted) => Some((test, wanted.as_slice())),
+            _ => None,
+        })
     }
 
     /// Whether it names ANY.
